@@ -1,0 +1,1 @@
+"""Entries from the terminal: parse, call a store or a session, render."""

@@ -1,0 +1,1 @@
+"""The functional core: no IO, no clock, no Jupyter; everything it needs is an argument."""

@@ -1,0 +1,1 @@
+"""The guard in the kernel: mediation, not a boundary."""

@@ -18,7 +18,16 @@ from qnb.errors import ConfigError, LabelError, PolicyError, QnbError, StorageEr
 _USAGE = (ConfigError, LabelError, PolicyError, StorageError)
 
 # command -> module:attribute, and its line in `qnb --help` (importing a module only to ask would cost the quick start)
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("qnb.cli.init:init", "make the identity, the log and the policy of this account"),
+    "execute": ("qnb.cli.execute:execute", "run a notebook guarded, outputs sealed"),
+    "unseal": ("qnb.cli.seal:unseal", "open a sealed notebook or file"),
+    "seal": ("qnb.cli.seal:seal", "seal a file for the recipients of a label"),
+    "verify": ("qnb.cli.verify:verify", "check the log, or each sealed output of a notebook"),
+    "log": ("qnb.cli.log:log", "list and show the entries"),
+    "policy": ("qnb.cli.policy:policy", "show, check and explain the policy"),
+    "doctor": ("qnb.cli.doctor:doctor", "the posture of this account, with remedies"),
+}
 
 
 class _LazyGroup(click.Group):

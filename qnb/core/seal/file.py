@@ -1,0 +1,155 @@
+"""Whole age files: seal for recipients, open with identities, in memory or as streams.
+
+Enters: plaintext and recipients, or an age file (binary or armored) and identities. Leaves: the other side.
+Never: mixes post-quantum with classic recipients, holds more than a few chunks of a stream, returns a part of a file that
+does not authenticate to its end (streams release authenticated chunks as they come: whoever writes them must drop them
+when an error follows).
+Spec: C2SP age.md.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import BinaryIO
+
+from qnb.core.seal import hybrid, scrypt, stream
+from qnb.core.seal.armor import looks_armored, unarmored
+from qnb.core.seal.header import MAGIC, MAX_HEADER, Header, derive, encode_header, malformed, parse_header
+from qnb.core.seal.recipient import FILE_KEY_SIZE, Identity, Recipient
+from qnb.errors import NoIdentityMatchError, RecipientError
+
+Random = Callable[[int], bytes]
+
+
+def is_age(head: bytes) -> bool:
+    """Whether a file that begins with these bytes (a few hundred do) claims to be an age file, binary or armored."""
+    return head.startswith(MAGIC) or looks_armored(head)
+
+
+def seal(plaintext: bytes, recipients: Sequence[Recipient], *, random: Random = os.urandom) -> bytes:
+    """Seal bytes for every one of `recipients`, as a binary age file.
+
+    Raises:
+        RecipientError: `no-recipients`, `mixed-recipients`, `too-many-recipients`, `recipient-weak`.
+    """
+    # BytesIO grows in place and hands its buffer over: a bytearray of the final size costs more in fresh pages
+    sealed = io.BytesIO()
+    seal_stream(io.BytesIO(plaintext), sealed, recipients, random=random)
+    return sealed.getvalue()
+
+
+def open_(ciphertext: bytes, identities: Iterable[Identity]) -> bytes:
+    """Open an age file, binary or armored.
+
+    Raises:
+        SealError: `header-malformed`, `header-version`, `armor-malformed`.
+        NoIdentityMatchError: `no-identity-match`.
+        TamperedError: `header-mac`, `payload-tampered`.
+    """
+    opened = io.BytesIO()
+    src = unarmored(io.BytesIO(ciphertext), ciphertext[:256])
+    _open_binary(src, opened, identities, None)
+    return opened.getvalue()
+
+
+def seal_stream(
+    src: BinaryIO,
+    dst: BinaryIO,
+    recipients: Sequence[Recipient],
+    progress: stream.Progress | None = None,
+    *,
+    random: Random = os.urandom,
+) -> None:
+    """Seal a stream to its end, in constant memory.
+
+    Args:
+        src: read with `readinto`, or `read`.
+        dst: written with `write`; a binary age file.
+        recipients: at least one; all post-quantum, all classic, or one passphrase.
+        progress: called with the bytes of plaintext done so far.
+        random: source of the file key and the nonce.
+
+    Raises:
+        RecipientError: as `seal`.
+    """
+    _check_recipients(recipients)
+    file_key = random(FILE_KEY_SIZE)
+    header = encode_header([recipient.wrap(file_key) for recipient in recipients], file_key)
+    if len(header) > MAX_HEADER:
+        raise RecipientError("too-many-recipients", f"{len(recipients)} recipients are more than one file can name")
+    nonce = random(stream.NONCE_SIZE)
+    dst.write(header + nonce)
+    stream.encrypt(derive(file_key, nonce, b"payload"), src, dst, progress)
+
+
+def open_stream(
+    src: BinaryIO, dst: BinaryIO, identities: Iterable[Identity], progress: stream.Progress | None = None
+) -> None:
+    """Open a stream to its end, in constant memory; armor is recognised when `src` can `peek` or `seek`.
+
+    Raises:
+        SealError, NoIdentityMatchError, TamperedError: as `open_`. After TamperedError `dst` holds authentic content that
+            is not the whole: drop it.
+    """
+    _open_binary(unarmored(src, _peek(src)), dst, identities, progress)
+
+
+def _check_recipients(recipients: Sequence[Recipient]) -> None:
+    kinds = {recipient.kind for recipient in recipients}
+    if not kinds:
+        raise RecipientError(
+            "no-recipients", "there is no recipient to seal for", "name one with `--to`, or in the policy"
+        )
+    if len(kinds) > 1 or (scrypt.KIND in kinds and len(recipients) > 1):
+        if scrypt.KIND in kinds:
+            raise RecipientError("mixed-recipients", "a passphrase seals alone, without any other recipient")
+        raise RecipientError(
+            "mixed-recipients",
+            "post-quantum and classic recipients do not mix: the file would be as weak as the classic ones",
+            f"ask the holders of the classic recipients for one that begins with `{hybrid.RECIPIENT_HRP}1`",
+        )
+
+
+def _open_binary(
+    src: BinaryIO, dst: BinaryIO, identities: Iterable[Identity], progress: stream.Progress | None
+) -> None:
+    header = parse_header(src)
+    file_key = _unwrap(header, identities)
+    header.verify(file_key)
+    nonce = src.read(stream.NONCE_SIZE)
+    if len(nonce) != stream.NONCE_SIZE:
+        raise malformed("the file ends before its content")
+    stream.decrypt(derive(file_key, nonce, b"payload"), src, dst, progress)
+
+
+def _unwrap(header: Header, identities: Iterable[Identity]) -> bytes:
+    if len(header.stanzas) > 1 and any(stanza.args[0] == scrypt.KIND for stanza in header.stanzas):
+        raise malformed("a passphrase is not the only recipient")
+    for identity in identities:
+        for stanza in header.stanzas:
+            file_key = identity.unwrap(stanza)
+            if file_key is not None:
+                return file_key
+    if header.stanzas[0].args[0] == scrypt.KIND:
+        raise NoIdentityMatchError("no-identity-match", "the passphrase does not open this file")
+    count = len(header.stanzas)
+    raise NoIdentityMatchError(
+        "no-identity-match",
+        f"none of the identities given opens this file; it is sealed for {count} recipient{'s' if count != 1 else ''}",
+        "give another identity with `-i`, or ask somebody who can open it to share it with you",
+    )
+
+
+def _peek(src: BinaryIO) -> bytes:
+    peek = getattr(src, "peek", None)
+    if peek is not None:
+        head: bytes = peek(256)
+        return head
+    if not src.seekable():
+        return b""
+    position = src.tell()
+    head = src.read(256)
+    src.seek(position)
+    return head

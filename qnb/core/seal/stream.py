@@ -1,0 +1,146 @@
+"""STREAM: the age payload, ChaCha20-Poly1305 over chunks of 64 KiB.
+
+Enters: a 32-byte payload key and a binary stream. Leaves: the other side of the cipher, chunk by chunk.
+Never: releases a byte that was not authenticated, reads more than a few chunks ahead, or takes the end of a stream for
+its last chunk: a stream that was cut off is refused.
+Spec: C2SP age.md, "Payload"; STREAM: https://eprint.iacr.org/2015/189.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from qnb.errors import SealError, TamperedError
+
+CHUNK = 64 << 10
+TAG = 16
+NONCE_SIZE = 16
+_SEALED_CHUNK = CHUNK + TAG
+_BATCH = 4  # chunks read at once: few system calls, and both buffers stay in the processor's cache
+
+Progress = Callable[[int], None]
+"""Called with the bytes of plaintext done so far."""
+
+
+def sealed_size(plaintext: int) -> int:
+    """Payload bytes, without the nonce, for so many bytes of plaintext."""
+    return plaintext + TAG * max(1, -(-plaintext // CHUNK))
+
+
+def encrypt(key: bytes, src: BinaryIO, dst: BinaryIO, progress: Progress | None = None) -> None:
+    """Encrypt `src` to its end."""
+    cipher = ChaCha20Poly1305(key)
+    room = memoryview(bytearray(_BATCH * CHUNK))
+    sealed = memoryview(bytearray(_BATCH * _SEALED_CHUNK))
+    index = done = have = 0
+    while True:
+        have, ahead = _fill(src, room, have)
+        start = position = 0
+        while True:
+            stop = min(start + CHUNK, have)
+            final = not ahead and stop == have
+            chunk = room[start:stop]
+            end = position + stop - start + TAG
+            cipher.encrypt_into(_nonce(index, final), chunk, None, sealed[position:end])
+            index, start, position = index + 1, stop, end
+            if start == have:
+                break
+        dst.write(sealed[:position])
+        done += have
+        if progress is not None:
+            progress(done)
+        if not ahead:
+            return
+        room[:1] = ahead
+        have = 1
+
+
+def decrypt(key: bytes, src: BinaryIO, dst: BinaryIO, progress: Progress | None = None) -> None:
+    """Decrypt `src` to its end. What reached `dst` before an error is authentic, but not the whole.
+
+    Raises:
+        TamperedError: `payload-tampered`.
+    """
+    cipher = ChaCha20Poly1305(key)
+    room = memoryview(bytearray(_BATCH * _SEALED_CHUNK))
+    opened = memoryview(bytearray(_BATCH * CHUNK))
+    index = done = have = 0
+    while True:
+        have, ahead = _fill(src, room, have)
+        start = position = 0
+        while True:
+            stop = min(start + _SEALED_CHUNK, have)
+            final = not ahead and stop == have
+            # an empty chunk is the whole payload or nothing
+            size = max(stop - start - TAG, 0)
+            try:
+                if stop - start < TAG or (size == 0 and index > 0):
+                    raise InvalidTag
+                cipher.decrypt_into(_nonce(index, final), room[start:stop], None, opened[position : position + size])
+            except InvalidTag:
+                what = "was altered"
+                if size == CHUNK and _authenticates(
+                    cipher, _nonce(index, not final), room[start:stop], opened[position:]
+                ):
+                    position += size  # authentic, so released like the chunks before it
+                    what = "was cut off" if final else "has something appended to it"
+                dst.write(opened[:position])
+                raise TamperedError(
+                    "payload-tampered",
+                    f"the sealed content {what} at chunk {index}",
+                    "fetch the file again from where it was sealed",
+                ) from None
+            index, start, position = index + 1, stop, position + size
+            if start == have:
+                break
+        dst.write(opened[:position])
+        done += position
+        if progress is not None:
+            progress(done)
+        if not ahead:
+            return
+        room[:1] = ahead
+        have = 1
+
+
+def _authenticates(cipher: ChaCha20Poly1305, nonce: bytes, chunk: memoryview, room: memoryview) -> bool:
+    try:
+        cipher.decrypt_into(nonce, chunk, None, room[: len(chunk) - TAG])
+    except InvalidTag:
+        return False
+    return True
+
+
+def _nonce(index: int, final: bool) -> bytes:
+    return (index << 8 | final).to_bytes(12, "big")
+
+
+def _fill(src: BinaryIO, room: memoryview, have: int) -> tuple[int, bytes]:
+    """Fill `room` from `have` on.
+
+    Returns:
+        The bytes in `room`, and one byte further, empty at the end of the stream: only with it is it known whether the
+        last chunk in `room` is the final one.
+    """
+    readinto = getattr(src, "readinto", None)
+    while have < len(room):
+        if readinto is not None:
+            got = readinto(room[have:])
+        else:
+            data = src.read(len(room) - have)
+            got = None if data is None else len(data)
+            if data:
+                room[have : have + len(data)] = data
+        if got is None:
+            raise SealError("source-not-ready", "the input does not block until it has data")
+        if not got:
+            return have, b""
+        have += got
+    ahead = src.read(1)
+    if ahead is None:
+        raise SealError("source-not-ready", "the input does not block until it has data")
+    return have, ahead

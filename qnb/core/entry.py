@@ -1,0 +1,122 @@
+"""What an entry of the log says, read back from its bytes.
+
+Enters: the bytes of an in-toto statement, trusted only as far as the tree vouches for them.
+Leaves: an `EntryView` of the fields that are listed and verified.
+Never: fills in what the entry does not say.
+Spec: in-toto Statement v1; predicate types `urn:qnb:predicate:<kind>:v1`, written by `qnb.core.statement`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qnb.core.digester import Json
+from qnb.errors import VerificationError
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_PREFIX = "urn:qnb:predicate:"
+PREDICATE_SUFFIX = ":v1"
+KINDS = ("decision", "execution", "retrieval", "seal", "unseal", "share", "declassify", "policy", "key")
+
+
+@dataclass(frozen=True, slots=True)
+class EntryView:
+    """An entry as it is listed and verified. What the entry does not say is None.
+
+    Attributes:
+        kind: one of KINDS.
+        time: RFC 3339 UTC.
+        action, allow: of a decision.
+        status: of an execution, retrieval or unseal.
+        state: of a seal: how the cell ended.
+        label, session, notebook, cell, sequence, principal: of the context.
+        source: digest set of the cell's source.
+        backend, zone: the listed name of the backend, and its zone.
+        decision: index of the decision entry that this one answers.
+        policy: hex digest of the policy.
+        grant: evaluations that a decision covers.
+        evaluations: of an execution: number of the first, count, hex root (null for one).
+        ciphertext: hex SHA-256 of the sealed bytes it speaks of.
+        predicate: the whole predicate.
+    """
+
+    kind: str
+    time: str
+    action: str | None
+    allow: bool | None
+    status: str | None
+    state: str | None
+    label: str
+    session: str
+    notebook: str | None
+    cell: str | None
+    sequence: int | None
+    principal: str
+    source: Mapping[str, str] | None
+    backend: str | None
+    zone: str | None
+    decision: int | None
+    policy: str | None
+    grant: int | None
+    evaluations: tuple[int, int, str | None] | None
+    ciphertext: str | None
+    predicate: Mapping[str, Json]
+
+
+def parse_statement(entry: bytes) -> EntryView:
+    """Read an entry's bytes.
+
+    Raises:
+        VerificationError: not a statement of ours, or a field of the wrong type.
+    """
+    try:
+        statement = json.loads(entry)
+        kind = statement["predicateType"].removeprefix(PREDICATE_PREFIX).removesuffix(PREDICATE_SUFFIX)
+        predicate = statement["predicate"]
+        if statement["_type"] != STATEMENT_TYPE or kind not in KINDS or type(predicate) is not dict:
+            raise ValueError
+        decided = kind == "decision"
+        backend, evaluations = predicate.get("backend"), predicate.get("evaluations")
+        policy, reference = predicate.get("policy"), predicate.get("decision")
+        ciphertext = next((s["digest"]["sha256"] for s in statement["subject"] if s["name"] == "ciphertext"), None)
+        if decided and reference not in ("allow", "deny"):
+            raise ValueError
+        view = EntryView(
+            kind=kind,
+            time=predicate["time"],
+            action=predicate["action"] if decided else None,
+            allow=reference == "allow" if decided else None,
+            status=predicate.get("status"),
+            state=predicate.get("state"),
+            label=predicate["label"],
+            session=predicate["session"],
+            notebook=predicate["notebook"],
+            cell=predicate["cell"],
+            sequence=predicate["sequence"],
+            principal=predicate["principal"]["name"],
+            source=predicate["source"],
+            backend=None if backend is None else backend["name"],
+            zone=predicate.get("zone"),
+            decision=None if decided else reference,
+            policy=None if policy is None else policy["sha256"],
+            grant=predicate.get("grant"),
+            evaluations=None
+            if evaluations is None
+            else (evaluations["first"], evaluations["count"], evaluations["root"]),
+            ciphertext=ciphertext,
+            predicate=predicate,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise VerificationError("statement", "the entry is not a statement of this log's format") from None
+    texts = (view.time, view.label, view.session, view.principal)
+    optional = (view.status, view.state, view.notebook, view.cell, view.backend, view.zone, view.ciphertext)
+    numbers = (view.sequence, view.decision, view.grant, *(view.evaluations or ())[:2])
+    if (
+        not all(type(text) is str for text in texts)
+        or not all(text is None or type(text) is str for text in optional)
+        or not all(number is None or type(number) is int for number in numbers)
+    ):
+        raise VerificationError("statement", "the entry has a field of the wrong type")
+    return view

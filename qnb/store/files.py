@@ -7,6 +7,7 @@ could be another file system or world-readable.
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +61,32 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, replace: bool = 
     """Write `data` to `path` in one step; arguments and errors as `atomic_writer`."""
     with atomic_writer(path, mode=mode, replace=replace) as file:
         file.write(data)
+
+
+def read_private(path: Path) -> bytes:
+    """Read a file that holds a secret.
+
+    Raises:
+        StorageError: it cannot be read, is no regular file, or is open to other accounts.
+    """
+    try:
+        with path.open("rb") as file:
+            # of the open file, not of the path: what is checked is what is read
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise StorageError("not-a-file", f"`{path}` is not a regular file", "name the file that holds the key")
+            if status.st_mode & 0o077:
+                raise StorageError(
+                    "open-to-others",
+                    f"`{path}` is open to other accounts (mode {stat.S_IMODE(status.st_mode):04o}), so it is not used",
+                    f"chmod 600 '{path}', and think of the key as seen",
+                )
+            return file.read()
+    except OSError as error:
+        raise StorageError(
+            "unreadable", f"`{path}` cannot be read: {(error.strerror or 'input/output error').lower()}",
+            "check the path and its permissions",
+        ) from None
 
 
 def _sync_folder(folder: Path) -> None:

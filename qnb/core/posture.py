@@ -1,0 +1,162 @@
+"""The posture: what is known about an account, as findings with remedies.
+
+Enters: facts that were observed, None where they could not be. Leaves: findings, worst first. Never: a finding about
+something that nobody looked at, a secret or a labelled name in a fact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from qnb.model import Finding
+
+_SEVERITIES = ("high", "medium", "low", "info")
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFacts:
+    """What could be observed of an account's state.
+
+    Attributes:
+        home: path of QNB_HOME.
+        home_mode, identity_mode, log_key_mode: permission bits, None when there is no such file.
+        network_filesystem: its type when the home lies on one.
+        identity: `missing`, `plain`, `passphrase`, or None when it cannot be read.
+        policy_error: why the policy cannot be used, None when it can.
+        policy_packaged: True when the default inside the package is in force and no folder of the account's own.
+        readers: classified level -> number of recipients its outputs are sealed to.
+        recovery: whether the policy has a recovery group with somebody in it.
+        log_error: why the log cannot be read, None when it can.
+        entries: entries in the log.
+        open_executions: allowed executions without a recorded end.
+        credentials: where provider credentials stand that any code of the account can read (variable or file names).
+    """
+
+    home: str
+    home_mode: int | None = None
+    identity_mode: int | None = None
+    log_key_mode: int | None = None
+    network_filesystem: str | None = None
+    identity: str | None = None
+    policy_error: str | None = None
+    policy_packaged: bool | None = None
+    readers: Mapping[str, int] | None = None
+    recovery: bool | None = None
+    log_error: str | None = None
+    entries: int | None = None
+    open_executions: int | None = None
+    credentials: tuple[str, ...] = ()
+
+
+def assess_account(facts: AccountFacts) -> list[Finding]:
+    """Say what follows from the facts of an account, worst first."""
+    found = [*_assess_home(facts), *_assess_keys(facts), *_assess_policy(facts), *_assess_log(facts), *_assess_zones(facts)]
+    return sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity))
+
+
+def holds(findings: list[Finding]) -> bool:
+    """Whether nothing of high or medium severity was found."""
+    return all(finding.severity in ("low", "info") for finding in findings)
+
+
+def _assess_home(facts: AccountFacts) -> Iterator[Finding]:
+    if facts.network_filesystem is not None:
+        yield Finding(
+            "home-on-network",
+            "high",
+            f"the home lies on a network file system ({facts.network_filesystem}), where the log can be torn",
+            "set QNB_HOME to a folder on a local disk",
+        )
+    for name, mode, allowed in (
+        ("", facts.home_mode, 0o700),
+        ("identity", facts.identity_mode, 0o600),
+        ("log.key", facts.log_key_mode, 0o600),
+    ):
+        if mode is not None and mode & ~allowed:
+            path = f"{facts.home}/{name}".rstrip("/")
+            yield Finding(
+                "open-to-others",
+                "high",
+                f"`{path}` is open to other accounts (mode {mode:04o})",
+                f"chmod {allowed:o} '{path}'",
+                {"path": path, "mode": f"{mode:04o}"},
+            )
+
+
+def _assess_keys(facts: AccountFacts) -> Iterator[Finding]:
+    if facts.identity == "missing":
+        yield Finding(
+            "no-identity", "medium", "this account has no identity and cannot open sealed outputs", "run `qnb init`"
+        )
+    elif facts.identity == "plain":
+        yield Finding(
+            "identity-unprotected",
+            "medium",
+            "the identity is protected by its file mode alone: whoever copies the file can open everything",
+            "make one with a passphrase: move it away, run `qnb init` in a terminal, and keep the old one for reading",
+        )
+    if facts.readers is not None:
+        for level, count in facts.readers.items():
+            if count == 0:
+                yield Finding(
+                    "no-recipient",
+                    "high",
+                    f"nobody is named who could open `{level}` outputs, so no `{level}` cell runs",
+                    "run `qnb init`, or name recipients in the policy",
+                    {"level": level},
+                )
+    if facts.recovery is False:
+        yield Finding(
+            "no-recovery",
+            "medium",
+            "no recovery recipient: with the identity lost, everything sealed is lost",
+            "back up the identity, and name a second recipient in the group `recovery` of the policy",
+        )
+
+
+def _assess_policy(facts: AccountFacts) -> Iterator[Finding]:
+    if facts.policy_error is not None:
+        yield Finding(
+            "policy-unusable",
+            "high",
+            f"the policy cannot be used, so no circuit runs: {facts.policy_error}",
+            "`qnb policy check` names the place",
+        )
+    elif facts.policy_packaged:
+        yield Finding("policy-packaged", "low", "the default policy of the package is in force", "run `qnb init`")
+
+
+def _assess_log(facts: AccountFacts) -> Iterator[Finding]:
+    if facts.log_error is not None:
+        yield Finding(
+            "log-unusable",
+            "high",
+            f"the log cannot be read, so no circuit runs: {facts.log_error}",
+            "keep the file as it is for the auditor, and check the disk and its permissions",
+        )
+    if facts.open_executions:
+        yield Finding(
+            "executions-open",
+            "low",
+            f"{facts.open_executions} allowed executions have no recorded end: still running, or their kernel died",
+            "`qnb log list --kind decision` shows them as open",
+            {"count": facts.open_executions},
+        )
+
+
+def _assess_zones(facts: AccountFacts) -> Iterator[Finding]:
+    for place in facts.credentials:
+        yield Finding(
+            "credential-in-reach",
+            "medium",
+            f"a provider credential in `{place}` can be read by any code of this account",
+            "keep it with a gateway or in a keyring, outside the notebook's account",
+            {"place": place},
+        )
+    yield Finding(
+        "authority-in-kernel",
+        "info",
+        "decisions are made and signed inside the kernel: this stops accidents and keeps evidence, it is no boundary",
+        "keep credentials and the log's key away from code that is not trusted",
+    )

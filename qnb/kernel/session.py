@@ -1,0 +1,401 @@
+"""The story of a cell: label, decision, execution on a copy, record, sealed output, entry, display.
+
+Enters: what the magic, the interceptor and the output channel saw. Leaves: decisions, entries and sealed bundles. Never:
+an identity (the kernel seals with public recipients and can open nothing), an execution without a durable decision, a
+result or an output that could not be recorded.
+
+The label is kernel-global and floats up (LIO's current label): a contextvar would be lost in user threads.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import hashlib
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from qnb.core.card import render_html, render_text
+from qnb.core.directive import Directive
+from qnb.core.evaluations import Batch
+from qnb.core.seal import Recipient, parse_recipient, seal
+from qnb.core.seal.output import MIME, OutputHeader, pack_output, sealed_bundle
+from qnb.core.statement import Context, source_digest
+from qnb.errors import ConfigError, DeniedError, ExecutionError, LabelError, QnbError, SealError
+from qnb.model import Action, Call, Decision, Label, Outcome, Request
+from qnb.store.authority import Authority
+
+_FLUSH_SECONDS = 1.0
+_CURRENT: contextvars.ContextVar[Cell | None] = contextvars.ContextVar("qnb_cell", default=None)
+
+
+@dataclass(eq=False)
+class Cell:
+    """One outermost run of a cell.
+
+    Attributes:
+        sequence: ordinal in the session, from 1; 0 is what runs outside any cell.
+        label: the effective label; never lowered afterwards.
+        carried: the cell whose label this one carries, None when it declared that label itself.
+        classified: whether its level's handling seals.
+        refused: why nothing of the cell may run, None when it may.
+        denials: the denials raised in it, so that an uncaught one is recognised as ours.
+        withheld: the failure to record after a run for which the output must not be shown.
+    """
+
+    sequence: int
+    label: Label
+    classified: bool
+    msg_id: str | None = None
+    cell_id: str | None = None
+    notebook_id: str | None = None
+    directive: Directive | None = None
+    carried: int | None = None
+    purpose: str | None = None
+    recipients: tuple[Recipient, ...] = ()
+    source: bytes | None = None  # SHA-256 of the cell's raw source
+    refused: QnbError | None = None
+    withheld: QnbError | None = None
+    denials: list[DeniedError] = field(default_factory=list)
+    state: str = "running"  # then `ended`, then as sealed: `ok`, `failed`, `interrupted`
+    grants: dict[tuple[object, ...], Grant] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Grant:
+    """One decision and the evaluations that share it."""
+
+    def __init__(self, decision: Decision, batch: Batch) -> None:
+        self.decision = decision
+        self.batch = batch  # of evaluations that have ended and are not recorded yet
+        self.begun = 0
+        self.flushed_at: float | None = None
+
+
+class Ticket:
+    """The right to run one evaluation, and the duty to say how it ended."""
+
+    def __init__(self, session: Session, cell: Cell, grant: Grant, call: Call) -> None:
+        self._session, self._cell, self._grant, self._call = session, cell, grant, call
+
+    def end(self, outcome: Outcome) -> None:
+        """Record how the evaluation ended.
+
+        Raises:
+            QnbError: it could not be recorded; the caller must withhold the result.
+        """
+        self._session.ended(self._cell, self._grant, self._call, outcome)
+
+
+class Session:
+    """A kernel's guarded life, from `%load_ext qnb` to its end.
+
+    Args:
+        authority: decides, signs, appends.
+        check_guard: names the hooks that are no longer in place.
+        settle: follows what a cell submitted to its end, as far as it has ended.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        authority: Authority,
+        *,
+        check_guard: Callable[[], list[str]],
+        settle: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.authority = authority
+        self.id = uuid.uuid4().hex
+        self.high_water: Label | None = None
+        self.any_sealed = False
+        self._raised_by: int | None = None
+        self._check_guard = check_guard
+        self._settle = settle
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._sequence = 0
+        self._recipients: dict[tuple[str, ...], tuple[Recipient, ...]] = {}
+        policy = authority.policy
+        label = policy.scheme.session
+        self._outside = Cell(0, label, policy.handling(label).seal)
+        self._latest = self._outside
+
+    # --- label -------------------------------------------------------------------------------------------------------
+
+    def open_cell(
+        self,
+        raw: str,
+        directive: Directive | None,
+        *,
+        msg_id: str | None = None,
+        cell_id: str | None = None,
+        notebook_id: str | None = None,
+    ) -> Cell:
+        """Open the outermost cell that is about to run; what speaks against running it is in `refused`, not raised."""
+        with self._lock:
+            self._sequence += 1
+            refused: QnbError | None = None
+            declared: Label | None = None
+            try:
+                declared = self._declared(directive)
+            except LabelError as error:
+                refused = error
+            cell = self._labelled(declared)
+            cell.msg_id, cell.cell_id, cell.notebook_id, cell.directive = msg_id, cell_id, notebook_id, directive
+            cell.purpose = directive.purpose if directive is not None else None
+            cell.source = source_digest(raw)
+            self._latest = cell
+            _CURRENT.set(cell)
+            try:
+                cell.refused = refused
+                if refused is None and cell.classified:
+                    self._prepare(cell)
+            except QnbError as error:
+                cell.refused = error
+            if cell.classified and cell.refused is None:
+                self.any_sealed = True
+            if cell.refused is None and cell.label != self.high_water:
+                self.high_water = cell.label
+                self._raised_by = cell.sequence
+                self._outside = Cell(0, cell.label, cell.classified)
+            return cell
+
+    def current_cell(self) -> Cell:
+        """The cell of this context, else the one opened last, else what stands for code outside any cell."""
+        cell = _CURRENT.get()
+        return cell if cell is not None and cell.state == "running" else self._latest
+
+    def _declared(self, directive: Directive | None) -> Label | None:
+        if directive is None:
+            return None
+        scheme = self.authority.policy.scheme
+        return scheme.cell if directive.label is None else scheme.parse(directive.label)
+
+    def _labelled(self, declared: Label | None) -> Cell:
+        policy = self.authority.policy
+        reads = [label for label in (declared, self.high_water) if label is not None]
+        label = policy.scheme.join(policy.scheme.session, *reads)
+        own = policy.scheme.join(policy.scheme.session, *([] if declared is None else [declared]))
+        return Cell(
+            self._sequence, label, policy.handling(label).seal, carried=None if label == own else self._raised_by
+        )
+
+    def _prepare(self, cell: Cell) -> None:
+        """Make sure that a classified cell can be guarded and sealed before anything of it runs."""
+        missing = self._check_guard()
+        if missing:
+            raise ExecutionError(
+                "guard-removed",
+                f"the guard is no longer in place on {', '.join(f'`{name}`' for name in missing)}",
+                "restart the kernel and load qnb again; nothing classified runs unguarded",
+            )
+        policy = self.authority.policy
+        extra = cell.directive.to if cell.directive is not None else ()
+        names = (*policy.handling(cell.label).recipients, *extra)
+        if extra:
+            self._require(
+                Request(Action.SHARE, self.authority.principal, cell.label, purpose=cell.purpose, recipients=extra), cell
+            )
+        if names not in self._recipients:
+            self._recipients[names] = tuple(parse_recipient(text) for text in policy.recipients(names))
+        cell.recipients = self._recipients[names]
+        if not cell.recipients:
+            raise SealError(
+                "no-recipient",
+                f"nobody is named who could open a `{cell.label}` output",
+                "run `qnb init`, or name recipients in the policy: `qnb policy show`",
+            )
+
+    # --- decision ----------------------------------------------------------------------------------------------------
+
+    def begin(self, call: Call) -> Ticket:
+        """Ask whether `call` may run now; the answer is durable before this returns.
+
+        Raises:
+            DeniedError: the policy says no.
+            QnbError: no decision could be made or recorded; nothing may run.
+        """
+        cell = self.current_cell()
+        if cell.state != "running":
+            # a thread or timer that outlived its cell: under the kernel's label, and nobody is left to flush a grant
+            cell = self._outside
+        with cell.lock:
+            key = (
+                call.target,
+                call.backend.cls,
+                call.backend.name,
+                tuple(info.structure for info in call.circuits),
+                call.options,
+                call.noise_model,
+                call.shots,
+                call.private,
+            )
+            grant = cell.grants.get(key)
+            if grant is None or grant.begun >= grant.decision.grant:
+                if grant is not None:
+                    self._flush(cell, grant)
+                decision = self._require(self._request(cell, call), cell, call)
+                grant = cell.grants[key] = Grant(decision, self.authority.batch(cell.label, 0))
+            elif self._due(grant):
+                self._flush(cell, grant)
+            grant.begun += 1
+            return Ticket(self, cell, grant, call)
+
+    def _request(self, cell: Cell, call: Call) -> Request:
+        return Request(
+            Action.EXECUTE,
+            self.authority.principal,
+            cell.label,
+            purpose=cell.purpose,
+            backend=call.backend,
+            circuits=len(call.circuits),
+            qubits=max((info.qubits for info in call.circuits), default=None),
+            shots=call.shots,
+            private=call.private,
+        )
+
+    def _require(self, request: Request, cell: Cell, call: Call | None = None) -> Decision:
+        try:
+            return self.authority.require(request, self.context(cell), call)
+        except DeniedError as denied:
+            cell.denials.append(denied)
+            raise
+
+    # --- record ------------------------------------------------------------------------------------------------------
+
+    def ended(self, cell: Cell, grant: Grant, call: Call, outcome: Outcome) -> None:
+        """Take in how one evaluation ended; the first of a grant is durable at once, later ones within a second."""
+        with cell.lock:
+            grant.batch.add(call, outcome)
+            if cell.state != "running" or cell.sequence == 0 or self._due(grant):
+                self._flush(cell, grant)
+
+    def _due(self, grant: Grant) -> bool:
+        return grant.flushed_at is None or self._clock() - grant.flushed_at >= _FLUSH_SECONDS
+
+    def _flush(self, cell: Cell, grant: Grant) -> None:
+        batch = grant.batch
+        if len(batch) == 0:
+            return
+        try:
+            self.authority.record_execution(self.context(cell), grant.decision, batch)
+        except QnbError as error:
+            cell.withheld = error
+            raise
+        grant.batch = self.authority.batch(cell.label, batch.first + len(batch))
+        grant.flushed_at = self._clock()
+
+    def end_executions(self, cell: Cell) -> None:
+        """Record what the cell's executions have come to; called once its code has ended, before the final seal.
+
+        Raises:
+            QnbError: something that ran could not be recorded; the cell's output must be withheld.
+        """
+        self._settle()
+        with cell.lock:
+            cell.state = "ended"
+            for grant in cell.grants.values():
+                self._flush(cell, grant)
+        if cell.withheld is not None:
+            raise cell.withheld
+
+    # --- sealed output, entry, display -------------------------------------------------------------------------------
+
+    def seal_output(self, cell: Cell, outputs: list[dict[str, Any]], state: str) -> dict[str, Any]:
+        """Seal a cell's outputs so far and give the MIME bundle to display.
+
+        Args:
+            cell: a classified cell.
+            outputs: nbformat outputs, in order.
+            state: `running` (no entry), or how the cell ended: `ok`, `failed`, `interrupted`.
+
+        Returns:
+            MIME type -> content: the sealed output and two cards that say nothing of the content.
+
+        Raises:
+            QnbError: sealing or recording failed; nothing may be shown.
+        """
+        if not cell.recipients:
+            raise SealError("no-recipient", "there is nobody to seal to", "`qnb policy show` names the recipients")
+        header = OutputHeader(
+            version=1,
+            session=self.id,
+            sequence=cell.sequence,
+            state=state,
+            source_digest=None if cell.source is None else cell.source.hex(),
+            label=str(cell.label),
+            notebook=cell.notebook_id,
+            cell=cell.cell_id,
+            purpose=cell.purpose,
+        )
+        ciphertext = seal(pack_output(header, outputs), cell.recipients)
+        receipt = None
+        if state != "running":
+            receipt = self.authority.record_seal(
+                self.context(cell),
+                hashlib.sha256(ciphertext).digest(),
+                state,
+                [recipient.fingerprint for recipient in cell.recipients],
+            )
+            cell.state = state
+        bundle = sealed_bundle(header, ciphertext, cell.recipients, receipt)
+        return {MIME: bundle, "text/html": render_html(bundle), "text/plain": render_text(bundle)}
+
+    def declassify(self, cell: Cell, target: str, reason: str, digest: bytes) -> Decision:
+        """Decide and record that something of `cell` may be shown at `target`.
+
+        Args:
+            cell: where the value stands.
+            target: the label asked for.
+            reason: why, in words; committed in the entry, not written in clear.
+            digest: SHA-256 of the representation that will be shown.
+
+        Raises:
+            DeniedError: the policy says no.
+            LabelError: `target` is no label, or is not lower than the value's.
+        """
+        scheme = self.authority.policy.scheme
+        label = scheme.parse(target)
+        if scheme.dominates(label, cell.label):
+            raise LabelError("not-lower", f"`{label}` is not lower than `{cell.label}`", "name the label to lower it to")
+        if not reason.strip():
+            raise ConfigError("no-reason", "a declassification needs a reason", 'pass reason="…"')
+        request = Request(
+            Action.DECLASSIFY, self.authority.principal, cell.label, purpose=cell.purpose, target=label, reason=reason
+        )
+        decision = self._require(request, cell)
+        entry = self.authority.record_declassify(self.context(cell), digest, label, reason, decision=decision)
+        return replace(decision, entry=entry)
+
+    # --- what is known -----------------------------------------------------------------------------------------------
+
+    def context(self, cell: Cell) -> Context:
+        """What every entry of `cell` says of where it comes from."""
+        return self.authority.context(
+            cell.label,
+            session=self.id,
+            notebook=cell.notebook_id,
+            cell=cell.cell_id,
+            sequence=cell.sequence,
+            source=cell.source,
+        )
+
+    def status(self) -> dict[str, object]:
+        """The session in policy facts; nothing of any content."""
+        label = self.high_water or self.authority.policy.scheme.session
+        return {
+            "session": self.id,
+            "label": str(label),
+            "raised_by_cell": self._raised_by,
+            "sealed": self.authority.policy.handling(label).seal,
+            "principal": self.authority.principal.name,
+            "assurance": str(self.authority.principal.assurance),
+            "policy": self.authority.policy.digest,
+            "log": self.authority.origin,
+            "entries": self.authority.size,
+            "guard_missing": self._check_guard(),
+        }

@@ -1,0 +1,87 @@
+"""Observing an account's state for the posture.
+
+Enters: the home folder. Leaves: facts; what could not be observed is None. Never: a change, a key's content.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from qnb.core.posture import AccountFacts
+from qnb.core.statement import parse_statement
+from qnb.errors import QnbError
+from qnb.store.config import load_policy, network_filesystem
+from qnb.store.keys import identity_protection
+from qnb.store.log import Log
+
+# where Qiskit's provider packages look for a token
+_TOKEN_VARIABLES = ("QISKIT_IBM_TOKEN", "QISKIT_IBM_RUNTIME_API_TOKEN", "IBM_QUANTUM_TOKEN", "IONQ_API_TOKEN")
+
+
+def observe_account(home: Path) -> AccountFacts:
+    """Look at identity, policy, log and credentials without changing any of them."""
+    identity, identity_mode = home / "identity", _mode(home / "identity")
+    policy_error: str | None = None
+    readers: dict[str, int] | None = None
+    recovery: bool | None = None
+    try:
+        policy = load_policy(home)
+        readers = {
+            level: len(policy.recipients(handling.recipients))
+            for level in policy.scheme.levels
+            if (handling := policy.handling(policy.scheme.parse(level))).seal
+        }
+        recovery = "recovery" in policy.recipient_names() and bool(policy.recipients(("recovery",)))
+    except QnbError as error:
+        policy_error = error.message
+    entries, open_executions, log_error = _observe_log(home / "log.db")
+    return AccountFacts(
+        home=str(home),
+        home_mode=_mode(home),
+        identity_mode=identity_mode,
+        log_key_mode=_mode(home / "log.key"),
+        network_filesystem=network_filesystem(home),
+        identity="missing" if identity_mode is None else identity_protection(identity),
+        policy_error=policy_error,
+        policy_packaged=policy_error is None and not (home / "policy").is_dir(),
+        readers=readers,
+        recovery=recovery,
+        log_error=log_error,
+        entries=entries,
+        open_executions=open_executions,
+        credentials=_credentials(),
+    )
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode & 0o7777
+    except OSError:
+        return None
+
+
+def _observe_log(path: Path) -> tuple[int | None, int | None, str | None]:
+    if not path.exists():
+        return None, None, None
+    try:
+        with Log.open(path, readonly=True) as log:
+            allowed: set[int] = set()
+            for index, data in enumerate(log.entries(0, log.size)):
+                view = parse_statement(data)
+                if view.kind == "decision" and view.decision == "allow" and view.action == "execute":
+                    allowed.add(index)
+                elif view.kind == "execution" and view.decision_index is not None:
+                    allowed.discard(view.decision_index)
+            return log.size, len(allowed), None
+    except QnbError as error:
+        return None, None, error.message
+
+
+def _credentials() -> tuple[str, ...]:
+    found = [name for name in _TOKEN_VARIABLES if os.environ.get(name)]
+    saved = Path.home() / ".qiskit" / "qiskit-ibm.json"
+    mode = _mode(saved)
+    if mode is not None and mode & 0o077:
+        found.append(str(saved))
+    return tuple(found)

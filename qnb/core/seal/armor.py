@@ -60,6 +60,7 @@ class ArmorReader(io.BufferedIOBase):
             raise _malformed("the first line is not `-----BEGIN AGE ENCRYPTED FILE-----`")
 
     def readable(self) -> bool:
+        """Always: that is what it is for."""
         return True
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -77,6 +78,7 @@ class ArmorReader(io.BufferedIOBase):
         return b"".join(parts)
 
     def read1(self, size: int = -1, /) -> bytes:
+        """As `read`."""
         return self.read(size)
 
     def readline(self, size: int | None = -1, /) -> bytes:

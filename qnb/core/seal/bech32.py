@@ -2,7 +2,8 @@
 
 Enters: a human-readable part with bytes, or a string. Leaves: the other one.
 Never: quotes the data part in an error, which may be a secret key.
-Spec: BIP 173 with the length limit lifted (C2SP age.md, "Conventions"); the checksum constant is Bech32's, not Bech32m's.
+Spec: BIP 173 with the length limit lifted (C2SP age.md, "Conventions"); the checksum constant is that of Bech32, not of
+Bech32m.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Whole age files: seal for recipients, open with identities, in memory or as streams.
 
 Enters: plaintext and recipients, or an age file (binary or armored) and identities. Leaves: the other side.
-Never: mixes post-quantum with classic recipients, holds more than a few chunks of a stream, returns a part of a file that
-does not authenticate to its end (streams release authenticated chunks as they come: whoever writes them must drop them
-when an error follows).
+Never: mixes post-quantum with classic recipients, holds more than a few chunks of a stream, returns a part of a file
+that does not authenticate to its end (streams release authenticated chunks as they come: whoever writes them must drop
+them when an error follows).
 Spec: C2SP age.md.
 """
 
@@ -90,8 +90,8 @@ def open_stream(
     """Open a stream to its end, in constant memory; armor is recognised when `src` can `peek` or `seek`.
 
     Raises:
-        SealError, NoIdentityMatchError, TamperedError: as `open_`. After TamperedError `dst` holds authentic content that
-            is not the whole: drop it.
+        SealError, NoIdentityMatchError, TamperedError: as `open_`. After TamperedError `dst` holds authentic content
+            that is not the whole: drop it.
     """
     _open_binary(unarmored(src, _peek(src)), dst, identities, progress)
 

@@ -121,31 +121,33 @@ def parse_header(src: BinaryIO) -> Header:
         raise malformed("this is not an age file")
     lines = [first]
     stanzas: list[Stanza] = []
-    size = len(first)
+    room = MAX_HEADER
     while True:
-        line = src.readline(MAX_HEADER)
-        size += len(line)
+        line = src.readline(max(room, 64))
         if line.startswith(b"---"):
             break
         if _ARG_LINE.fullmatch(line) is None:
-            raise malformed("a recipient line is malformed")
-        lines.append(line)
+            raise malformed("a recipient line is malformed, or there are too many")
+        body = _read_body(src)
+        lines += [line, *body]
+        room -= len(line) + sum(map(len, body))
         args = tuple(line[3:-1].decode("ascii").split(" "))
-        body: list[bytes] = []
-        while True:
-            line = src.readline(_COLUMNS + 2)
-            size += len(line)
-            if size > MAX_HEADER:
-                raise malformed("it is longer than any that is read here")
-            if not line.endswith(b"\n") or len(line) > _COLUMNS + 1:
-                raise malformed("a body line is malformed")
-            lines.append(line)
-            body.append(line[:-1])
-            if len(line) <= _COLUMNS:
-                break
-        stanzas.append(Stanza(args, decode_base64(b"".join(body))))
+        stanzas.append(Stanza(args, decode_base64(b"".join(part[:-1] for part in body))))
     if not stanzas:
         raise malformed("it names no recipient")
     if len(line) != 48 or not line.startswith(b"--- ") or not line.endswith(b"\n"):
         raise malformed("the last line is malformed")
     return Header(tuple(stanzas), decode_base64(line[4:-1]), b"".join(lines) + b"---")
+
+
+def _read_body(src: BinaryIO) -> list[bytes]:
+    """The lines of one body, line feeds included: full ones, then one that is shorter."""
+    lines: list[bytes] = []
+    while len(lines) * _COLUMNS < MAX_HEADER:
+        line = src.readline(_COLUMNS + 2)
+        if not line.endswith(b"\n") or len(line) > _COLUMNS + 1:
+            break
+        lines.append(line)
+        if len(line) <= _COLUMNS:
+            return lines
+    raise malformed("the lines of a recipient's body are malformed")

@@ -50,9 +50,11 @@ class HybridRecipient(Recipient):
 
     @cached_property
     def text(self) -> str:
+        """The recipient string."""
         return bech32.encode(RECIPIENT_HRP, self._public)
 
     def wrap(self, file_key: bytes) -> Stanza:
+        """Wrap the 16-byte file key. Raises RecipientError `recipient-weak` for a key of low order."""
         try:
             sealed = _SUITE.encrypt(file_key, self._key, _INFO)
         except ValueError:  # a low-order X25519 half: the shared secret would be zero
@@ -80,14 +82,17 @@ class HybridIdentity(Identity):
 
     @cached_property
     def recipient(self) -> HybridRecipient:
+        """The public side."""
         return HybridRecipient(
             self._mlkem.public_key().public_bytes_raw() + self._x25519.public_key().public_bytes_raw()
         )
 
     def reveal(self) -> str:
+        """The secret, as it stands in an identity file."""
         return bech32.encode(IDENTITY_HRP.lower(), self._seed).upper()
 
     def unwrap(self, stanza: Stanza) -> bytes | None:
+        """As `Identity.unwrap`."""
         if stanza.args[0] != KIND:
             return None
         check_shape(stanza, arguments=2)

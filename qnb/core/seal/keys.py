@@ -2,7 +2,8 @@
 
 Enters: text that somebody wrote, pasted or loaded. Leaves: `Recipient` and `Identity` objects.
 Never: quotes an identity in an error.
-Spec: C2SP age.md, native recipient types; identity files as `age-keygen` writes them: one identity a line, `#` comments.
+Spec: C2SP age.md, native recipient types; identity files as `age-keygen` writes them: one identity a line,
+`#` comments.
 """
 
 from __future__ import annotations

@@ -102,8 +102,8 @@ def unwrap_with(key: bytes, body: bytes) -> bytes | None:
 def check_shape(stanza: Stanza, arguments: int) -> None:
     """Check the number of arguments and the length of the body.
 
-    The length is checked before decrypting: a longer body could be made to open under several keys (age.md asks for this
-    against partitioning oracle attacks).
+    The length is checked before decrypting: a longer body could be made to open under several keys (age.md asks for
+    this against partitioning oracle attacks).
     """
     if len(stanza.args) != arguments:
         raise malformed(f"a {stanza.args[0]} recipient has {len(stanza.args)} arguments instead of {arguments}")

@@ -68,6 +68,7 @@ class PassphraseRecipient(Recipient):
         self._random = random
 
     def wrap(self, file_key: bytes) -> Stanza:
+        """Wrap the 16-byte file key; takes the time that the work factor asks for."""
         salt = self._random(16)
         body = wrap_with(_derive(self._passphrase, salt, self._work_factor), file_key)
         return Stanza((KIND, encode_base64(salt).decode("ascii"), str(self._work_factor)), body)
@@ -101,12 +102,15 @@ class PassphraseIdentity(Identity):
 
     @property
     def recipient(self) -> PassphraseRecipient:
+        """The public side."""
         return PassphraseRecipient(self._passphrase.decode("utf-8"))
 
     def reveal(self) -> str:
+        """The passphrase."""
         return self._passphrase.decode("utf-8")
 
     def unwrap(self, stanza: Stanza) -> bytes | None:
+        """As `Identity.unwrap`."""
         if stanza.args[0] != KIND:
             return None
         check_shape(stanza, arguments=3)

@@ -75,17 +75,13 @@ def decrypt(key: bytes, src: BinaryIO, dst: BinaryIO, progress: Progress | None 
         while True:
             stop = min(start + _SEALED_CHUNK, have)
             final = not ahead and stop == have
-            # an empty chunk is the whole payload or nothing
             size = max(stop - start - TAG, 0)
-            try:
-                if stop - start < TAG or (size == 0 and index > 0):
-                    raise InvalidTag
-                cipher.decrypt_into(_nonce(index, final), room[start:stop], None, opened[position : position + size])
-            except InvalidTag:
+            chunk = room[start:stop]
+            # an empty chunk is the whole payload or nothing
+            empty = size == 0 and index > 0
+            if empty or not _decrypt_chunk(cipher, _nonce(index, final), chunk, opened[position:]):
                 what = "was altered"
-                if size == CHUNK and _authenticates(
-                    cipher, _nonce(index, not final), room[start:stop], opened[position:]
-                ):
+                if size == CHUNK and _decrypt_chunk(cipher, _nonce(index, not final), chunk, opened[position:]):
                     position += size  # authentic, so released like the chunks before it
                     what = "was cut off" if final else "has something appended to it"
                 dst.write(opened[:position])
@@ -93,7 +89,7 @@ def decrypt(key: bytes, src: BinaryIO, dst: BinaryIO, progress: Progress | None 
                     "payload-tampered",
                     f"the sealed content {what} at chunk {index}",
                     "fetch the file again from where it was sealed",
-                ) from None
+                )
             index, start, position = index + 1, stop, position + size
             if start == have:
                 break
@@ -107,7 +103,10 @@ def decrypt(key: bytes, src: BinaryIO, dst: BinaryIO, progress: Progress | None 
         have = 1
 
 
-def _authenticates(cipher: ChaCha20Poly1305, nonce: bytes, chunk: memoryview, room: memoryview) -> bool:
+def _decrypt_chunk(cipher: ChaCha20Poly1305, nonce: bytes, chunk: memoryview, room: memoryview) -> bool:
+    """Decrypt into the start of `room`; False when the chunk does not authenticate."""
+    if len(chunk) < TAG:
+        return False
     try:
         cipher.decrypt_into(nonce, chunk, None, room[: len(chunk) - TAG])
     except InvalidTag:
@@ -115,7 +114,7 @@ def _authenticates(cipher: ChaCha20Poly1305, nonce: bytes, chunk: memoryview, ro
     return True
 
 
-def _nonce(index: int, final: bool) -> bytes:
+def _nonce(index: int, final: int) -> bytes:
     return (index << 8 | final).to_bytes(12, "big")
 
 

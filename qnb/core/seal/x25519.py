@@ -38,9 +38,11 @@ class X25519Recipient(Recipient):
 
     @cached_property
     def text(self) -> str:
+        """The recipient string."""
         return bech32.encode(RECIPIENT_HRP, self._public)
 
     def wrap(self, file_key: bytes) -> Stanza:
+        """Wrap the 16-byte file key. Raises RecipientError `recipient-weak` for a key of low order."""
         ephemeral = X25519PrivateKey.generate()
         share = ephemeral.public_key().public_bytes_raw()
         try:
@@ -69,12 +71,15 @@ class X25519Identity(Identity):
 
     @cached_property
     def recipient(self) -> X25519Recipient:
+        """The public side."""
         return X25519Recipient(self._public)
 
     def reveal(self) -> str:
+        """The secret, as it stands in an identity file."""
         return bech32.encode(IDENTITY_HRP.lower(), self._secret).upper()
 
     def unwrap(self, stanza: Stanza) -> bytes | None:
+        """As `Identity.unwrap`."""
         if stanza.args[0] != KIND:
             return None
         check_shape(stanza, arguments=2)

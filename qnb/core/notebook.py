@@ -1,0 +1,193 @@
+"""Sealed outputs inside a notebook: find them, open them, put what opened in their place.
+
+Enters: a notebook as JSON gave it, which anybody may have written, and identities. Leaves: sealed outputs, or a new
+notebook; the one given is never changed.
+Never: reads or writes a file; opens an output that was moved to another cell or notebook.
+Spec: nbformat 4; DESIGN.md "Formats".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qnb.core.seal.output import MIME, OutputHeader, SealedOutput, open_output, parse_bundle
+from qnb.core.seal.recipient import Identity
+from qnb.core.statement import source_digest
+from qnb.errors import ConfigError, QnbError, SealError, TamperedError
+
+_FINDINGS = {
+    "running": "the output is a live update: the cell had not ended when the notebook was saved",
+    "unrecorded": "the output carries no entry of a log",
+    "source-edited": "the cell's source was edited after it ran",
+    "unbound": "the output carries no notebook or cell id, so that a move cannot be noticed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What became of one sealed output.
+
+    Attributes:
+        cell_index, output_index: where it stands in the notebook given.
+        sealed: as parsed; None when it does not parse.
+        header: what was sealed with it; None when it did not open.
+        error: why it did not open; None when it did.
+        findings: codes of what the reader should know: `running`, `unrecorded`, `source-edited`, `unbound`.
+    """
+
+    cell_index: int
+    output_index: int
+    sealed: SealedOutput | None = None
+    header: OutputHeader | None = None
+    error: QnbError | None = None
+    findings: tuple[str, ...] = ()
+
+
+def explain_finding(code: str) -> str:
+    """One line on a finding of `Opened.findings`."""
+    return _FINDINGS[code]
+
+
+def check_notebook(nb: object) -> dict[str, Any]:
+    """`nb`, once it is known to be a notebook with a list of cells that are objects.
+
+    Raises:
+        ConfigError: `not-a-notebook`, `notebook-version`.
+    """
+    if not isinstance(nb, dict) or not isinstance(nb.get("nbformat"), int):
+        raise ConfigError("not-a-notebook", "the file is not a notebook")
+    if nb["nbformat"] != 4:
+        raise ConfigError(
+            "notebook-version",
+            f"the notebook has format {nb['nbformat']}, not 4",
+            "convert it with `jupyter nbconvert --to notebook`",
+        )
+    cells = nb.get("cells")
+    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
+        raise ConfigError("not-a-notebook", "the file is not a notebook: it has no list of cells")
+    return nb
+
+
+def notebook_id(nb: dict[str, Any]) -> str | None:
+    """`metadata.qnb.id`, None when nobody minted one."""
+    metadata = nb.get("metadata")
+    own = metadata.get("qnb") if isinstance(metadata, dict) else None
+    found = own.get("id") if isinstance(own, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def cell_source(cell: dict[str, Any]) -> str | None:
+    """The source as one string; None when the cell has none."""
+    source = cell.get("source")
+    if isinstance(source, list) and all(isinstance(line, str) for line in source):
+        return "".join(source)
+    return source if isinstance(source, str) else None
+
+
+def sealed_outputs(nb: object) -> Iterator[tuple[int, int, SealedOutput]]:
+    """Every sealed output with the index of its cell and its index in the cell.
+
+    Raises:
+        ConfigError: `not-a-notebook`, `notebook-version`.
+        SealError: as `parse_bundle`, naming the cell.
+    """
+    for cell_index, output_index, value in _bundles(check_notebook(nb)["cells"]):
+        try:
+            yield cell_index, output_index, parse_bundle(value)
+        except SealError as error:
+            raise type(error)(error.code, f"cell {cell_index + 1}: {error.message}", error.hint) from None
+
+
+def open_notebook(
+    nb: object, identities: Sequence[Identity], cell: str | None = None
+) -> tuple[dict[str, Any], list[Opened]]:
+    """Open the sealed outputs of a notebook.
+
+    Args:
+        nb: the notebook.
+        identities: tried in order on each output.
+        cell: the id of the one cell to open; None for all.
+
+    Returns:
+        A new notebook, which shares what did not change, with every output that opened replaced by what was in it (its
+        cell's `metadata.qnb.opened` then holds the label), and one `Opened` for each sealed output tried. One that does
+        not open stays sealed and says why.
+
+    Raises:
+        ConfigError: `not-a-notebook`, `notebook-version`, `unknown-cell`.
+    """
+    whole = check_notebook(nb)
+    cells = whole["cells"]
+    if cell is not None and not any(candidate.get("id") == cell for candidate in cells):
+        raise ConfigError(
+            "unknown-cell", f"the notebook has no cell `{cell}`", "`qnb verify FILE` lists the sealed cells"
+        )
+    notebook = notebook_id(whole)
+    report: list[Opened] = []
+    opened: dict[int, dict[int, list[dict[str, Any]]]] = {}
+    labels: dict[int, str] = {}
+    for cell_index, output_index, value in _bundles(cells):
+        if cell is not None and cells[cell_index].get("id") != cell:
+            continue
+        sealed = None
+        try:
+            sealed = parse_bundle(value)
+            header, outputs = open_output(sealed, identities)
+            _check_place(header, cells[cell_index], notebook)
+        except QnbError as error:
+            report.append(Opened(cell_index, output_index, sealed, error=error))
+            continue
+        findings = _findings(sealed, header, cells[cell_index])
+        report.append(Opened(cell_index, output_index, sealed, header, findings=findings))
+        opened.setdefault(cell_index, {})[output_index] = outputs
+        labels[cell_index] = header.label
+    new_cells = [
+        _replace_outputs(old, opened[index], labels[index]) if index in opened else old
+        for index, old in enumerate(cells)
+    ]
+    return {**whole, "cells": new_cells}, report
+
+
+def _replace_outputs(cell: dict[str, Any], opened: dict[int, list[dict[str, Any]]], label: str) -> dict[str, Any]:
+    outputs: list[Any] = []
+    for index, output in enumerate(cell["outputs"]):
+        outputs += opened.get(index, [output])
+    metadata = cell.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    own = metadata.get("qnb")
+    own = own if isinstance(own, dict) else {}
+    return {**cell, "metadata": {**metadata, "qnb": {**own, "opened": label}}, "outputs": outputs}
+
+
+def _bundles(cells: list[dict[str, Any]]) -> Iterator[tuple[int, int, object]]:
+    for cell_index, cell in enumerate(cells):
+        outputs = cell.get("outputs")
+        for output_index, output in enumerate(outputs if isinstance(outputs, list) else ()):
+            data = output.get("data") if isinstance(output, dict) else None
+            if isinstance(data, dict) and MIME in data:
+                yield cell_index, output_index, data[MIME]
+
+
+def _check_place(header: OutputHeader, cell: dict[str, Any], notebook: str | None) -> None:
+    """Compare the ids that were sealed with the place that the output stands in."""
+    here = cell.get("id")
+    if header.cell is not None and here is not None and header.cell != here:
+        raise TamperedError("moved-cell", f"the sealed output belongs to cell `{header.cell}`, not to `{here}`")
+    if header.notebook is not None and notebook is not None and header.notebook != notebook:
+        raise TamperedError("moved-notebook", f"the sealed output belongs to another notebook, `{header.notebook}`")
+
+
+def _findings(sealed: SealedOutput, header: OutputHeader, cell: dict[str, Any]) -> tuple[str, ...]:
+    findings = []
+    if header.state == "running":
+        findings.append("running")
+    elif sealed.receipt is None:
+        findings.append("unrecorded")
+    source = cell_source(cell)
+    if header.source_digest is not None and source is not None and header.source_digest != source_digest(source).hex():
+        findings.append("source-edited")
+    if header.notebook is None or header.cell is None:
+        findings.append("unbound")
+    return tuple(findings)

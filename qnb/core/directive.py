@@ -79,7 +79,8 @@ def parse_directive(line: str) -> Directive:
             labels.append(word)
     if len(options["--purpose"]) > 1:
         raise ConfigError("repeated-option", "`--purpose` is given twice", USAGE)
-    return Directive(_only_label(labels), *options["--purpose"] or (None,), to=tuple(options["--to"]))
+    purpose = options["--purpose"][0] if options["--purpose"] else None
+    return Directive(_only_label(labels), purpose, tuple(options["--to"]))
 
 
 def _only_label(words: list[str]) -> str | None:

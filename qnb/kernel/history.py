@@ -1,0 +1,71 @@
+"""Classified cells leave no trace in IPython's history: not their source, not what they showed.
+
+Enters: what IPython is about to store. Leaves: a placeholder in its place.
+Never: touches what is stored of other cells, nor `Out[]` and `_`, which are the user's own variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qnb.core.directive import mentions_directive
+
+PLACEHOLDER = "# the source of a classified cell is kept out of the history"
+
+
+class History:
+    """Stands before a shell's history manager and its `%logstart` log.
+
+    Args:
+        shell: an InteractiveShell.
+        classified: whether what runs in this context is classified.
+    """
+
+    def __init__(self, shell: Any, classified: Callable[[], bool]) -> None:
+        self._shell = shell
+        self._classified = classified
+        self._manager = shell.history_manager
+        self._store_inputs = self._manager.store_inputs
+        self._store_output = self._manager.store_output
+        self._log = shell.logger.log
+        self._log_write = shell.logger.log_write
+
+    def install(self) -> None:
+        """Take the place of the methods that store."""
+        self._manager.store_inputs = self.store_inputs
+        self._manager.store_output = self.store_output
+        self._shell.logger.log = self.log
+        self._shell.logger.log_write = self.log_write
+
+    def store_inputs(self, line_num: int, source: str, source_raw: str | None = None) -> None:
+        """As HistoryManager.store_inputs: `history.sqlite`, `In` and `_i`."""
+        if self._withheld(source if source_raw is None else source_raw):
+            source = source_raw = PLACEHOLDER
+        self._store_inputs(line_num, source, source_raw)
+
+    def store_output(self, line_num: int) -> None:
+        """As HistoryManager.store_output: `history.sqlite`, where outputs are kept there."""
+        if not self._classified():
+            self._store_output(line_num)
+
+    def log(self, line_mod: str, line_ori: str) -> None:
+        """As Logger.log: `%logstart`."""
+        if self._withheld(line_ori):
+            line_mod = line_ori = f"{PLACEHOLDER}\n"
+        self._log(line_mod, line_ori)
+
+    def log_write(self, data: str, kind: str = "input") -> None:
+        """As Logger.log_write: `%logstart -o`."""
+        if kind != "output" or not self._classified():
+            self._log_write(data, kind)
+
+    def forget_outputs(self) -> None:
+        """Drop what the manager gathered of the ended cell's outputs, for `%notebook` and history requests."""
+        count = self._shell.execution_count
+        for gathered in (self._manager.output_hist_reprs, self._manager.outputs, self._manager.exceptions):
+            for line in (count - 1, count):  # the latter when the cell was run without history
+                gathered.pop(line, None)
+
+    def _withheld(self, source: str) -> bool:
+        return self._classified() or mentions_directive(source)

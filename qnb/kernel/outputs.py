@@ -1,0 +1,349 @@
+"""Every message that leaves the kernel, routed by the cell that caused it. The only file that touches kernel messages.
+
+Enters: what ipykernel is about to send. Leaves: messages of public cells as they are; for a classified cell its one
+sealed display, its own denials, and replies without content.
+Never: lets a message pass because its type or its parent is unknown, once anything was sealed.
+Spec: Jupyter messaging protocol 5.4; https://jupyter-client.readthedocs.io/en/stable/messaging.html.
+
+`Session.send` is shadowed, not the display hooks: hooks are thread-local, and the streams' flush runs in its own thread.
+In a forked child the message goes on to the kernel through ipykernel's pipe, and is routed there.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from IPython.utils.tokenutil import token_at_cursor
+from jupyter_client.session import extract_header
+
+from qnb.core.directive import mentions_directive
+from qnb.errors import QnbError, SealedError
+from qnb.kernel.history import PLACEHOLDER
+from qnb.kernel.live import LiveOutput, Publisher
+from qnb.kernel.parents import Parents
+from qnb.kernel.session import Cell, Session
+
+_OUTPUTS = frozenset({"stream", "display_data", "update_display_data", "execute_result", "error", "clear_output"})
+# Replies reach the requester alone. These hold no output; `do_inspect` is guarded where the object is at hand.
+_REPLIES = frozenset(
+    f"{name}_reply"
+    for name in (
+        "comm_info", "complete", "connect", "create_subshell", "debug", "delete_subshell", "history", "inspect",
+        "interrupt", "is_complete", "kernel_info", "list_subshell", "shutdown", "usage",
+    )
+)  # fmt: skip
+_KEPT = 8  # closed cells whose outputs are kept, to be sealed again with what comes late
+_REMEMBERED = 4096  # parents; the oldest are unknown again
+_SEALED = SealedError("sealed", "the cell failed; its error is sealed with its output")
+_PROMPT = "input for a sealed cell: "
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What asked for the code that runs now. None where a front end does not say."""
+
+    msg_id: str | None
+    notebook_id: str | None
+
+
+@dataclass(eq=False, slots=True)
+class _Route:
+    """Where the output of one execute request goes.
+
+    Attributes:
+        header: of the request.
+        cell: opened for it.
+        live: the sealed output; None for a cell that speaks in clear.
+        revoked: whether it may no longer speak in clear: what it left running can read what a sealed cell computes.
+        settled: whether its end was seen.
+    """
+
+    header: dict[str, Any]
+    cell: Cell
+    live: LiveOutput | None = None
+    revoked: bool = False
+    settled: bool = False
+
+
+class KernelOutputs:
+    """Stands between one ipykernel kernel and its clients.
+
+    Args:
+        shell: its InteractiveShell.
+        session: seals and settles.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, shell: Any, session: Session, clock: Callable[[], float] = time.monotonic) -> None:
+        self._shell = shell
+        self._kernel = shell.kernel
+        self._session = session
+        self._clock = clock
+        self._wire = self._kernel.session
+        self._send = self._wire.send
+        self._parents = Parents(self._kernel)
+        self._publisher = Publisher(clock)
+        self._lock = threading.RLock()
+        self._routes: dict[str, _Route] = {}
+        self._closed: deque[_Route] = deque()
+        self._last: LiveOutput | None = None  # of the last sealed cell; set once anything was sealed
+        self._comms: set[str] = set()  # opened by classified cells, unknown to the front end
+        self._pid = os.getpid()
+
+    def install(self) -> None:
+        """Take the place of `send`, and of what would go around it."""
+        self._wire.send = self.send
+        inspection = self._kernel.do_inspect
+
+        def do_inspect(code: str, cursor_pos: int, *args: Any, **kwargs: Any) -> Any:
+            if self._last is not None and not self._describes_code(code, cursor_pos):
+                return {"status": "ok", "data": {}, "metadata": {}, "found": False}
+            return inspection(code, cursor_pos, *args, **kwargs)
+
+        self._kernel.do_inspect = do_inspect
+        thread = self._kernel.iopub_thread
+        if getattr(thread, "_pipe_flag", False):
+            thread.schedule(lambda: thread._pipe_in.on_recv(self._receive_from_child))  # noqa: SLF001
+
+    # --- cells -------------------------------------------------------------------------------------------------------
+
+    def request(self) -> Request | None:
+        """The execute request that this context serves; None in callbacks, which open no cell."""
+        parent = self._kernel.get_parent("shell")
+        header = parent.get("header") or {}
+        if header.get("msg_type") != "execute_request":
+            return None
+        notebook = ((parent.get("metadata") or {}).get("qnb") or {}).get("notebook")
+        return Request(header["msg_id"], notebook if isinstance(notebook, str) else None)
+
+    def open(self, cell: Cell) -> None:
+        """Route what the cell's request causes, from here on."""
+        parent = self._kernel.get_parent("shell")
+        header = extract_header(parent)
+        self._parents.flush()
+        with self._lock:
+            earlier = self._routes.pop(header["msg_id"], None)
+            if earlier is not None and earlier.live is not None and not earlier.settled:
+                earlier.live.close("ok")
+            route = self._routes[header["msg_id"]] = _Route(header, cell)
+            while len(self._routes) > _REMEMBERED:
+                del self._routes[next(iter(self._routes))]
+            if not cell.classified and cell.refused is None:
+                return
+            route.live = LiveOutput(
+                cell, self._session, lambda kind, content: self._publish(kind, content, header), self._clock
+            )
+            if cell.refused is not None:
+                return
+            for other in self._routes.values():
+                other.revoked = True
+            if self._last is None:
+                self._parents.silence_log()
+            self._last = route.live
+            self._parents.pin(parent)
+        self._publisher.watch(route.live)
+
+    def ended(self, cell: Cell, result: Any) -> None:  # noqa: ARG002 - a terminal asks how it ended
+        """Called when the cell's code has ended, before its reply is made."""
+        if cell.classified or cell.refused is not None:
+            self._shell._last_traceback = []  # noqa: SLF001 - ipykernel would log it and put it into the reply
+
+    def allow(self, error: QnbError) -> None:
+        """Let an error of our own magics, about to be raised, be shown in clear by a classified cell."""
+        header = self._kernel.get_parent("shell").get("header") or {}
+        route = self._routes.get(header.get("msg_id", ""))
+        if route is not None and route.live is not None:
+            route.live.allowed.append(error)
+
+    def release(self, bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
+        """Show a MIME bundle in clear below the current cell, whatever its label."""
+        self._parents.flush()
+        parent = extract_header(self._kernel.get_parent("shell"))
+        content = {"data": dict(bundle), "metadata": dict(metadata or {}), "transient": {}}
+        self._publish("display_data", content, parent)
+
+    # --- messages ----------------------------------------------------------------------------------------------------
+
+    def send(  # noqa: PLR0917 - Session.send's own signature
+        self,
+        stream: Any,
+        msg_or_type: Any,
+        content: dict[str, Any] | None = None,
+        parent: dict[str, Any] | None = None,
+        ident: Any = None,
+        buffers: Any = None,
+        track: bool = False,  # noqa: FBT001, FBT002
+        header: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> Any:
+        """As jupyter_client's Session.send; what may not pass is gathered, replaced or dropped."""
+        if not self._routes and msg_or_type != "execute_input":
+            return self._send(stream, msg_or_type, content, parent, ident, buffers, track, header, metadata)
+        if not isinstance(msg_or_type, dict):
+            msg_or_type = self._wire.msg(msg_or_type, content, parent, header, metadata)
+            msg_or_type["buffers"] = buffers or []
+        message: dict[str, Any] = msg_or_type
+        if os.getpid() != self._pid:
+            return self._send_from_child(stream, message, ident)
+        passed = self._route(message)
+        return None if passed is None else self._send(stream, passed, ident=ident, track=track)
+
+    def _route(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """The message that may pass in its place; None when none may."""
+        kind = message["header"]["msg_type"]
+        content = message["content"]
+        route = self._routes.get(message["parent_header"].get("msg_id"))
+        if kind == "status" or kind in _REPLIES:
+            return message
+        if kind == "execute_input":  # sent before the cell is opened
+            source = content.get("code", "")
+            return self._with(message, {**content, "code": PLACEHOLDER if mentions_directive(source) else source})
+        if kind == "execute_reply":
+            return self._with(message, self._reply(route, content))
+        if self._is_clear(route) and content.get("comm_id") not in self._comms:
+            return message
+        if kind == "input_request":
+            return self._with(message, {"prompt": _PROMPT, "password": True})
+        if kind.endswith("_reply"):
+            return self._with(message, {"status": "error", **_plain(_SEALED, traceback=False)})
+        if kind == "comm_open":
+            self._comms.add(str(content.get("comm_id")))
+        if kind in _OUTPUTS and route is not None:
+            live = route.live or self._last
+            if live is not None:
+                self._gather(live, kind, content)
+        return None
+
+    def _is_clear(self, route: _Route | None) -> bool:
+        if route is None:
+            return self._last is None
+        return route.live is None and not route.revoked
+
+    def _gather(self, live: LiveOutput, kind: str, content: Mapping[str, Any]) -> None:
+        if kind == "error":
+            said = _said_by_us(live, content.get("ename"), content.get("evalue"))
+            if said is not None:
+                if said not in live.spoken:
+                    live.spoken.append(said)
+                return
+        if live.gather(kind, content):
+            self._publisher.watch(live)
+
+    def _publish(self, kind: str, content: dict[str, Any], parent: dict[str, Any]) -> None:
+        self._send(self._kernel.iopub_socket, kind, content, parent=parent, ident=self._kernel._topic(kind))  # noqa: SLF001
+
+    @staticmethod
+    def _with(message: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+        return {**message, "content": content, "buffers": []}
+
+    # --- replies -----------------------------------------------------------------------------------------------------
+
+    def _reply(self, route: _Route | None, content: dict[str, Any]) -> dict[str, Any]:
+        """The content of an `execute_reply`, which is also the end of its cell."""
+        error: QnbError | None = None
+        if route is not None and not route.settled:
+            route.settled = True
+            error = self._settle(route) if route.live is None else self._close(route, route.live, content)
+        if error is not None:
+            return _scrubbed({**content, "status": "error"}, error)
+        return content if self._is_clear(route) else _scrubbed(content, _SEALED)
+
+    def _settle(self, route: _Route) -> QnbError | None:
+        """End a cell in clear; its output was shown, so a failure to record it can only be told."""
+        try:
+            self._session.end_executions(route.cell)
+        except QnbError as error:
+            self._publish("error", _plain(error), route.header)
+            return error
+        return None
+
+    def _close(self, route: _Route, live: LiveOutput, content: dict[str, Any]) -> QnbError | None:
+        """End a classified cell: its final version, then what is told in clear. Returns what the reply may say."""
+        self._parents.flush()
+        ename, evalue = content.get("ename"), content.get("evalue")
+        state = "ok"
+        if content.get("status") != "ok":
+            state = "interrupted" if ename in ("KeyboardInterrupt", "CancelledError") else "failed"
+        failure = live.close(state)
+        self._retire(route)
+        refused = route.cell.refused
+        for error in live.spoken if refused is None else [refused]:
+            self._publish("error", _plain(error), route.header)
+        return refused or failure or _said_by_us(live, ename, evalue)
+
+    def _retire(self, route: _Route) -> None:
+        """Keep the outputs of the last few cells only; what still comes of older ones joins the last sealed cell."""
+        with self._lock:
+            self._closed.append(route)
+            if len(self._closed) > _KEPT:
+                old = self._closed.popleft()
+                old.live, old.revoked = None, True
+
+    # --- around send -------------------------------------------------------------------------------------------------
+
+    def _send_from_child(self, stream: Any, message: dict[str, Any], ident: Any) -> Any:
+        """In a forked child: only outputs go on, through the pipe; the kernel they reach routes them."""
+        if message["header"]["msg_type"] not in _OUTPUTS or not self._kernel.iopub_thread._pipe_flag:  # noqa: SLF001
+            return None
+        self._wire.pid = os.getpid()  # else Session refuses to send from a fork, and logs the message
+        return self._send(stream, message, ident=ident)
+
+    def _receive_from_child(self, frames: list[bytes]) -> None:
+        """In the IOPub thread: one message from ipykernel's pipe."""
+        thread = self._kernel.iopub_thread
+        if not thread._pipe_flag or not thread._is_master_process() or frames[0] != thread._pipe_uuid:  # noqa: SLF001
+            return
+        if not self._routes:
+            thread.send_multipart(frames[1:])
+            return
+        ident, rest = self._wire.feed_identities(frames[1:])
+        message = self._wire.deserialize(rest)
+        passed = self._route(message)
+        if passed is not None:
+            self._send(thread, passed, ident=ident)
+
+    def _describes_code(self, code: str, cursor_pos: int) -> bool:
+        """Whether the name at the cursor stands for code from a module: its help tells nothing of any data."""
+        found = self._shell._ofind(token_at_cursor(code, cursor_pos))  # noqa: SLF001 - as object_inspect_mime does
+        value = getattr(found, "obj", None)
+        if not (inspect.isroutine(value) or inspect.isclass(value) or inspect.ismodule(value)):
+            return False
+        return getattr(value, "__module__", None) != "__main__" and value is not sys.modules.get("__main__")
+
+
+def _said_by_us(live: LiveOutput, ename: Any, evalue: Any) -> QnbError | None:
+    """The error of ours that a message tells word for word: one raised by the session or by our magics in this cell."""
+    ours: list[QnbError] = [*live.cell.denials, *live.allowed]
+    return next((error for error in ours if type(error).__name__ == ename and str(error) == evalue), None)
+
+
+def _plain(error: QnbError, *, traceback: bool = True) -> dict[str, Any]:
+    lines = error._render_traceback_() if traceback else []
+    return {"ename": type(error).__name__, "evalue": str(error), "traceback": lines}
+
+
+def _scrubbed(content: dict[str, Any], error: QnbError) -> dict[str, Any]:
+    """An `execute_reply` without what the cell computed: values, pages, text for the next cell, traceback."""
+    if content.get("status") == "aborted":
+        return {"status": "aborted"}
+    clean: dict[str, Any] = {
+        key: content[key] for key in ("status", "execution_count", "engine_info") if key in content
+    }
+    asked = content.get("user_expressions") or {}
+    clean["user_expressions"] = {name: {"status": "error", **_plain(_SEALED, traceback=False)} for name in asked}
+    clean["payload"] = [
+        {"source": "ask_exit", "keepkernel": bool(payload.get("keepkernel"))}
+        for payload in content.get("payload") or ()
+        if payload.get("source") == "ask_exit"
+    ]
+    if content.get("status") != "ok":
+        clean |= _plain(error, traceback=False)
+    return clean

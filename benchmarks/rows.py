@@ -41,6 +41,10 @@ class Row:
             return None
         return self.measured <= self.target if self.bound == "max" else self.measured >= self.target
 
+    def as_json(self) -> dict[str, str | float | None]:
+        """The row as README.md describes it."""
+        return asdict(self)
+
 
 def median_of(sides: Mapping[str, Callable[[], object]], repeat: int, warm_up: int = 1) -> dict[str, list[float]]:
     """Time each side `repeat` times, interleaved, in seconds; the first `warm_up` rounds are dropped.
@@ -71,6 +75,7 @@ def scratch() -> Iterator[Path]:
     """A fresh folder on the checkout's file system, removed afterwards; a tmpfs would make durability free."""
     base = ROOT / ".bench"
     base.mkdir(exist_ok=True)
+    (base / ".gitignore").write_text("*\n")
     folder = Path(tempfile.mkdtemp(dir=base))
     try:
         yield folder
@@ -104,6 +109,6 @@ def table(rows: Sequence[Row]) -> Table:
 def report(rows: Sequence[Row]) -> None:
     """Print the rows: JSON with `--json` in sys.argv, a table otherwise."""
     if "--json" in sys.argv:
-        print(json.dumps([asdict(row) for row in rows]))
+        print(json.dumps([row.as_json() for row in rows]))
     else:
         Console().print(table(rows))

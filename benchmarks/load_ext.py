@@ -1,4 +1,4 @@
-"""What `%load_ext qnb` costs in a kernel that has imported qiskit; a fresh kernel each time, the first makes the home."""
+"""What `%load_ext qnb` costs in a kernel that has imported qiskit; a fresh kernel each time, the first makes a home."""
 
 from __future__ import annotations
 

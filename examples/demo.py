@@ -68,7 +68,7 @@ def log_entries(home: Path) -> list[dict[str, Any]]:
 
 def read(path: Path) -> Any:
     """The notebook at `path`, in the nbformat 4 form."""
-    return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    return nbformat.read(path, as_version=4)
 
 
 def without_guard(nb: Any) -> Any:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from qnb.core.labels import Scheme, suggest
-from qnb.errors import LabelError, PolicyError
+from qnb.core.seal import parse_recipient
+from qnb.errors import LabelError, PolicyError, RecipientError
 from qnb.model import Handling, Label
 
 FILE = "qnb.toml"
@@ -29,7 +30,7 @@ FLOWS = ("high-water", "tracked")
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
-_RECIPIENT = re.compile(r"age1pq1[02-9ac-hj-np-z]{58,4096}")  # Bech32 charset; the checksum is read when sealing
+_RECIPIENT = re.compile(r"age1pq1[02-9ac-hj-np-z]{58,4096}")  # Bech32 charset
 _PACKAGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\.")
 
 _T = TypeVar("_T")
@@ -76,7 +77,7 @@ class PolicyFile:
 
 
 def is_recipient(text: str) -> bool:
-    """Whether a text has the form of a post-quantum age recipient (`age1pq1…`); its checksum is not read."""
+    """Whether a text has the form of a post-quantum age recipient (`age1pq1…`); its checksum is not read here."""
     return _RECIPIENT.fullmatch(text) is not None
 
 
@@ -247,12 +248,8 @@ def _recipients(table: _Table) -> dict[str, str]:
         _check_name(table, key, _PERSON)
         if key.startswith("age1"):
             raise table.error(key, "is a name that reads as a recipient", "give it the name of its owner")
-        text = table.text(key)
-        if not is_recipient(text):
-            raise table.error(
-                key, "is not a post-quantum age recipient (`age1pq1…`)", "`qnb keys show` prints the one of an account"
-            )
-        recipients[key] = text
+        recipients[key] = table.text(key)
+        _check_recipient(table, key, recipients[key])
     return recipients
 
 
@@ -263,9 +260,26 @@ def _groups(table: _Table, recipients: Mapping[str, str]) -> dict[str, tuple[str
         if key in recipients:
             raise table.error(key, "is both a group and a recipient", "give one of them another name")
         members = table.texts(key)
+        for member in members:
+            if member.startswith("age1"):
+                _check_recipient(table, key, member)
         _resolve(table, key, (name for name in members if not is_recipient(name)), recipients, "recipient")
         groups[key] = members
     return groups
+
+
+def _check_recipient(table: _Table, key: str, text: str) -> None:
+    """A post-quantum recipient, checksum included: one that cannot be sealed to would be found out after a run."""
+    try:
+        parse_recipient(text)
+    except RecipientError:
+        valid = False
+    else:
+        valid = is_recipient(text)  # age refuses to mix its kinds, and the others are not post-quantum
+    if not valid:
+        raise table.error(
+            key, "holds what is not a post-quantum age recipient", "`qnb keys show` prints an account's: `age1pq1…`"
+        )
 
 
 def _handling(

@@ -106,9 +106,15 @@ def table(rows: Sequence[Row]) -> Table:
     return view
 
 
+def console(*, stderr: bool = False) -> Console:
+    """The terminal, or wide enough for the table where there is none."""
+    terminal = Console(stderr=stderr)
+    return terminal if terminal.is_terminal else Console(stderr=stderr, width=180)
+
+
 def report(rows: Sequence[Row]) -> None:
     """Print the rows: JSON with `--json` in sys.argv, a table otherwise."""
     if "--json" in sys.argv:
         print(json.dumps([row.as_json() for row in rows]))
     else:
-        Console().print(table(rows))
+        console().print(table(rows))

@@ -15,8 +15,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from rich.console import Console
-from rows import ROOT, Row, table
+from rows import ROOT, Row, console, table
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = ("qnb", "qiskit", "qiskit-aer", "cryptography", "cedarpy", "ipykernel")
@@ -62,11 +61,11 @@ def main() -> int:
     if unknown:
         print(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(modules())}", file=sys.stderr)
         return 2
-    console = Console(stderr=as_json)
+    terminal = console(stderr=as_json)
     rows: list[Row] = []
     broken: list[str] = []
     for module in asked or modules():
-        with console.status(module):
+        with terminal.status(module):
             result = run(module)
         if result is None:
             broken.append(module)
@@ -74,8 +73,8 @@ def main() -> int:
     if as_json:
         print(json.dumps({"machine": machine(), "rows": [row.as_json() for row in rows], "broken": broken}))
     else:
-        console.print(table(rows))
-        console.print(", ".join(f"{name} {value}" for name, value in machine().items()), style="dim", highlight=False)
+        terminal.print(table(rows))
+        terminal.print(", ".join(f"{name} {value}" for name, value in machine().items()), style="dim", highlight=False)
     if broken:
         print(f"broken: {', '.join(broken)}", file=sys.stderr)
     return 1 if broken else 0

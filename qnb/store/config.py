@@ -32,7 +32,8 @@ from qnb.store.keys import create_identity
 from qnb.store.mounts import network_filesystem
 
 __all__ = [
-    "HomeReport", "check_home", "ensure_home", "home", "init_home", "load_policy", "network_filesystem", "principal",
+    "HomeReport", "check_home", "ensure_home", "home", "init_home", "load_policy", "load_policy_folder",
+    "network_filesystem", "principal",
 ]  # fmt: skip
 
 _LOG_FILES = ("log.key", "log.vkey")
@@ -95,9 +96,16 @@ def load_policy(home: Path) -> Policy:
         PolicyError: it cannot be read, parsed or validated; the message names the file and the place.
     """
     folder = home / "policy"
+    return load_policy_folder(folder) if os.path.lexists(folder) else parse_policy(*_packaged_policy())
+
+
+def load_policy_folder(folder: Path) -> Policy:
+    """The policy in a folder of any place.
+
+    Raises:
+        PolicyError: it cannot be read, parsed or validated; the message names the file and the place.
+    """
     try:
-        if not os.path.lexists(folder):
-            return parse_policy(*_packaged_policy())
         contents = {name: (folder / name).read_bytes() for name in FILES}
     except OSError as error:
         missing = error.filename or folder
@@ -186,8 +194,8 @@ def ensure_home(home: Path) -> HomeReport:
 def _make_identity(home: Path, passphrase: str | None) -> tuple[str | None, list[str]]:
     """Identity, and a policy that names it where there is none. A kill at any point leaves what the next run finishes.
 
-    The identity waits under another name until a policy stands: an identity that no policy names would stay unused, and a
-    wrapped one cannot be asked for its recipient.
+    The identity waits under another name until a policy stands: an identity that no policy names would stay unused, and
+    a wrapped one cannot be asked for its recipient.
     """
     waiting, folder = home / ".identity.new", home / "policy"
     recipient: str | None = None

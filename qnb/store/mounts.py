@@ -1,7 +1,7 @@
 """On what kind of file system a path lies.
 
-Enters: a path and the system's mount table. Leaves: the type of a network file system, or None. Never: a guess where there
-is no mount table.
+Enters: a path and the system's mount table. Leaves: the type of a network file system, or None. Never: a guess where
+there is no mount table.
 Why: SQLite's write-ahead log keeps its index in memory that all its users share, which machines do not; on a network
 file system two kernels on two machines would tear it. Source: https://www.sqlite.org/wal.html, "Disadvantages", 2.
 """

@@ -109,7 +109,7 @@ class Guard:
         self._shell.events.register("pre_run_cell", self.pre_run_cell)
         self._shell.events.register("post_run_cell", self.post_run_cell)
         self._shell.register_magic_function(qsecure, "cell", "qsecure")
-        self._shell.register_magic_function(no_var_expand(self.qnb), "line", "qnb")
+        self._shell.register_magic_function(self.qnb, "line", "qnb")
 
     # --- events ------------------------------------------------------------------------------------------------------
 
@@ -157,6 +157,7 @@ class Guard:
 
     # --- %qnb --------------------------------------------------------------------------------------------------------
 
+    @no_var_expand
     def qnb(self, line: str) -> None:
         """The state of the guard: `%qnb status`; how to open sealed outputs: `%qnb unseal`."""
         commands: dict[str, Callable[[], str]] = {"status": self._status, "unseal": lambda: _UNSEAL}

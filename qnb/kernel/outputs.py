@@ -5,8 +5,8 @@ sealed display, its own denials, and replies without content.
 Never: lets a message pass because its type or its parent is unknown, once anything was sealed.
 Spec: Jupyter messaging protocol 5.4; https://jupyter-client.readthedocs.io/en/stable/messaging.html.
 
-`Session.send` is shadowed, not the display hooks: hooks are thread-local, and the streams' flush runs in its own thread.
-In a forked child the message goes on to the kernel through ipykernel's pipe, and is routed there.
+`Session.send` is shadowed, not the display hooks: hooks are thread-local, and streams are flushed in another thread. In
+a forked child the message goes on to the kernel through ipykernel's pipe, and is routed there.
 """
 
 from __future__ import annotations

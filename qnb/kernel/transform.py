@@ -56,6 +56,12 @@ class Refusal(InputRejected):
         return self.error._render_traceback_()
 
 
+def refusal(error: QnbError) -> Refusal:
+    """The refusal for an error, under the error's own name: front ends show the class."""
+    kind: type[Refusal] = type(type(error).__name__, (Refusal,), {})
+    return kind(error)
+
+
 def misplaced() -> QnbError:
     """The error for a `%%qsecure` that is not where it counts."""
     return ConfigError(
@@ -113,7 +119,7 @@ class TreeCheck:
         except Refusal:
             raise
         except Exception:  # noqa: BLE001 - see above
-            raise Refusal(PolicyError("check-failed", "the cell could not be checked, so it was not run")) from None
+            raise refusal(PolicyError("check-failed", "the cell could not be checked, so it was not run")) from None
         return tree
 
     def _check(self, tree: Any) -> None:
@@ -124,7 +130,7 @@ class TreeCheck:
         marker = _marker(tree)
         if marker is not None:
             if run is None or run.marker != marker:
-                raise Refusal(
+                raise refusal(
                     ConfigError(
                         "qsecure-not-opened",
                         "a `%%qsecure` cell must be run as a cell of its own",
@@ -133,15 +139,16 @@ class TreeCheck:
                 )
             del tree.body[0]
         if run is not None and run.cell.refused is not None:
-            raise Refusal(run.cell.refused)
+            raise refusal(run.cell.refused)
         seen = (
             run is None or "qsecure" in run.info.raw_cell
         )  # what a cell makes up while it runs meets the magic itself
-        if seen and any(_calls_qsecure(node) for node in ast.walk(tree)):
+        alone = isinstance(tree, ast.Module) and len(tree.body) == 1
+        if seen and any(_calls_qsecure(node, alone=alone) for node in ast.walk(tree)):
             error = misplaced()
             if run is not None and own:
                 run.cell.refused = error
-            raise Refusal(error)
+            raise refusal(error)
 
 
 def _marker(tree: Any) -> str | None:
@@ -152,12 +159,16 @@ def _marker(tree: Any) -> str | None:
     return value if isinstance(value, str) and directive_line(value) == value else None
 
 
-def _calls_qsecure(node: ast.AST) -> bool:
+def _calls_qsecure(node: ast.AST, *, alone: bool) -> bool:
+    """Whether a node is what IPython makes of a `%%qsecure` line that does not count."""
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr not in _MAGICS:
         return False
     arguments = [argument.value if isinstance(argument, ast.Constant) else None for argument in node.args]
-    if arguments and isinstance(arguments[0], str) and arguments[0].lstrip("%") == "qsecure":
+    names = [argument.lstrip("%") for argument in arguments if isinstance(argument, str)]
+    if names[:1] == ["qsecure"]:
         return True
+    if names in (["pinfo", "qsecure"], ["pinfo2", "qsecure"]):
+        return not alone  # `%%qsecure?` asks for help; above a body it was meant to classify that
     body = arguments[2] if len(arguments) > 2 else None
     return isinstance(body, str) and _begins_with_directive(body)
 

@@ -1,0 +1,84 @@
+"""A session with a real seal and no policy or log, for the kernel of these tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from typing import Any
+
+try:
+    import qnb.store.config
+except ImportError:
+    config = types.ModuleType("qnb.store.config")
+    config.load_policy = config.principal = None
+    sys.modules["qnb.store.config"] = config
+    log = types.ModuleType("qnb.store.log")
+    log.Log = None
+    sys.modules["qnb.store.log"] = log
+
+from qnb.core.card import render_html, render_text
+from qnb.core.seal import parse_recipient, seal
+from qnb.core.seal.output import MIME, OutputHeader, pack_output, sealed_bundle
+from qnb.errors import DeniedError, LabelError
+from qnb.kernel import magic
+from qnb.kernel.session import Cell
+from qnb.model import Action, Decision, Label, Reason, Receipt
+
+
+class Session:
+    def __init__(self, high_water=False):
+        self.recipient = parse_recipient(os.environ["QNB_TEST_RECIPIENT"])
+        self.any_sealed = False
+        self.sequence = 0
+        self.finals = []
+        self.broken = None
+        self.ended = []
+        self.high_water = high_water
+
+    def open_cell(self, raw, directive, *, msg_id=None, cell_id=None, notebook_id=None):
+        self.sequence += 1
+        classified = directive is not None or (self.high_water and self.any_sealed)
+        cell = Cell(self.sequence, Label("confidential" if classified else "internal"), classified)
+        cell.msg_id, cell.cell_id, cell.notebook_id, cell.directive = msg_id, cell_id, notebook_id, directive
+        if directive is not None and directive.label == "nonsense":
+            cell.refused = LabelError("unknown-level", "the policy knows no level `nonsense`", "levels: a, b")
+        self.any_sealed |= classified and cell.refused is None
+        self.cell = cell
+        return cell
+
+    def end_executions(self, cell):
+        self.ended.append(cell.sequence)
+        cell.state = "ended"
+
+    def seal_output(self, cell, outputs, state):
+        if self.broken is not None and state != "running":
+            raise self.broken
+        header = OutputHeader(
+            1, "s" * 8, cell.sequence, state, None, str(cell.label), cell.notebook_id, cell.cell_id, None
+        )
+        ciphertext = seal(pack_output(header, outputs), [self.recipient])
+        receipt = None
+        if state != "running":
+            self.finals.append(cell.sequence)
+            receipt = Receipt("o", len(self.finals) - 1, b"\0" * 32, (), "checkpoint\n")
+        bundle = sealed_bundle(header, ciphertext, [self.recipient], receipt)
+        return {MIME: bundle, "text/html": render_html(bundle), "text/plain": render_text(bundle)}
+
+    def deny(self):
+        decision = Decision(False, Action.EXECUTE, Label("confidential"), (Reason("p", "because"),), "00")
+        error = DeniedError("denied", "the policy says no", "ask the data owner", decision=decision)
+        self.cell.denials.append(error)
+        raise error
+
+    def status(self):
+        return {"label": "confidential", "guard_missing": [], "sealed": self.any_sealed}
+
+
+session: Any = None
+
+
+def load(shell, **options):
+    global session
+    session = Session(**options)
+    magic.load(shell, lambda: session)

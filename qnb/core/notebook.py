@@ -8,8 +8,8 @@ Spec: nbformat 4; DESIGN.md "Formats".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qnb.core.seal.output import MIME, OutputHeader, SealedOutput, open_output, parse_bundle
@@ -93,15 +93,44 @@ def sealed_outputs(nb: object) -> Iterator[tuple[int, int, SealedOutput]]:
         ConfigError: `not-a-notebook`, `notebook-version`.
         SealError: as `parse_bundle`, naming the cell.
     """
-    for cell_index, output_index, value in _bundles(check_notebook(nb)["cells"]):
-        try:
-            yield cell_index, output_index, parse_bundle(value)
-        except SealError as error:
-            raise type(error)(error.code, f"cell {cell_index + 1}: {error.message}", error.hint) from None
+    for found in find_outputs(nb):
+        if isinstance(found.error, SealError):
+            error = found.error
+            raise type(error)(error.code, f"cell {found.cell_index + 1}: {error.message}", error.hint)
+        if found.sealed is not None:
+            yield found.cell_index, found.output_index, found.sealed
+
+
+def find_outputs(nb: object, cell: str | None = None) -> list[Opened]:
+    """Every sealed output, not yet opened; those that do not parse carry their error.
+
+    Args:
+        nb: the notebook.
+        cell: the id of the one cell to look at; None for all.
+
+    Raises:
+        ConfigError: `not-a-notebook`, `notebook-version`, `unknown-cell`.
+    """
+    cells = check_notebook(nb)["cells"]
+    if cell is not None and not any(candidate.get("id") == cell for candidate in cells):
+        raise ConfigError(
+            "unknown-cell", f"the notebook has no cell `{cell}`", "`qnb verify FILE` lists the sealed cells"
+        )
+    report: list[Opened] = []
+    for cell_index, output_index, value in _bundles(cells):
+        if cell is None or cells[cell_index].get("id") == cell:
+            try:
+                report.append(Opened(cell_index, output_index, parse_bundle(value)))
+            except SealError as error:
+                report.append(Opened(cell_index, output_index, error=error))
+    return report
 
 
 def open_notebook(
-    nb: object, identities: Sequence[Identity], cell: str | None = None
+    nb: object,
+    identities: Sequence[Identity],
+    cell: str | None = None,
+    check: Callable[[SealedOutput], object] | None = None,
 ) -> tuple[dict[str, Any], list[Opened]]:
     """Open the sealed outputs of a notebook.
 
@@ -109,6 +138,7 @@ def open_notebook(
         nb: the notebook.
         identities: tried in order on each output.
         cell: the id of the one cell to open; None for all.
+        check: called before an output is opened; an error that it raises leaves that output sealed.
 
     Returns:
         A new notebook, which shares what did not change, with every output that opened replaced by what was in it (its
@@ -119,30 +149,26 @@ def open_notebook(
         ConfigError: `not-a-notebook`, `notebook-version`, `unknown-cell`.
     """
     whole = check_notebook(nb)
-    cells = whole["cells"]
-    if cell is not None and not any(candidate.get("id") == cell for candidate in cells):
-        raise ConfigError(
-            "unknown-cell", f"the notebook has no cell `{cell}`", "`qnb verify FILE` lists the sealed cells"
-        )
-    notebook = notebook_id(whole)
+    cells, notebook = whole["cells"], notebook_id(whole)
     report: list[Opened] = []
     opened: dict[int, dict[int, list[dict[str, Any]]]] = {}
     labels: dict[int, str] = {}
-    for cell_index, output_index, value in _bundles(cells):
-        if cell is not None and cells[cell_index].get("id") != cell:
+    for found in find_outputs(whole, cell):
+        index, sealed = found.cell_index, found.sealed
+        if sealed is None:
+            report.append(found)
             continue
-        sealed = None
         try:
-            sealed = parse_bundle(value)
+            if check is not None:
+                check(sealed)
             header, outputs = open_output(sealed, identities)
-            _check_place(header, cells[cell_index], notebook)
+            _check_place(header, cells[index], notebook)
         except QnbError as error:
-            report.append(Opened(cell_index, output_index, sealed, error=error))
+            report.append(replace(found, error=error))
             continue
-        findings = _findings(sealed, header, cells[cell_index])
-        report.append(Opened(cell_index, output_index, sealed, header, findings=findings))
-        opened.setdefault(cell_index, {})[output_index] = outputs
-        labels[cell_index] = header.label
+        report.append(replace(found, header=header, findings=_findings(sealed, header, cells[index])))
+        opened.setdefault(index, {})[found.output_index] = outputs
+        labels[index] = header.label
     new_cells = [
         _replace_outputs(old, opened[index], labels[index]) if index in opened else old
         for index, old in enumerate(cells)

@@ -222,9 +222,10 @@ def main() -> int:
     if not account.held:
         console.print("\n[bold red]something that qnb promises does not hold here[/]")
         return 1
-    console.print(
-        f"\nOpen it in JupyterLab: [bold]make lab[/], then {SEALED.name}. Terminal: qnb unseal.", highlight=False
-    )
+    jupyter = Path(sys.executable).parent / "jupyter"
+    console.print("\nOpen it in JupyterLab, with the demo's identity:")
+    console.print(f"  QNB_HOME={HOME} {jupyter} lab --notebook-dir {DEMO}", highlight=False, soft_wrap=True)
+    console.print("The examples themselves, with an identity of your own: [bold]make lab[/]")
     return 0
 
 

@@ -14,6 +14,13 @@ from qnb.core.directive import mentions_directive
 PLACEHOLDER = "# the source of a classified cell is kept out of the history"
 
 
+class _Closed(dict[int, list[Any]]):
+    """The outputs gathered so far; what is added later is forgotten."""
+
+    def __missing__(self, key: int) -> list[Any]:
+        return []
+
+
 class History:
     """Stands before a shell's history manager and its `%logstart` log.
 
@@ -60,10 +67,19 @@ class History:
         if kind != "output" or not self._classified():
             self._log_write(data, kind)
 
-    def forget_outputs(self) -> None:
-        """Drop what the manager gathered of the ended cell's outputs, for `%notebook` and history requests."""
+    def begin_classified(self) -> None:
+        """Gather no output in memory from here on.
+
+        IPython does so for `%notebook`, by whatever cell runs at the moment: threads of a classified cell that write
+        while a later one runs would end up in the file, below that one.
+        """
+        if not isinstance(self._manager.outputs, _Closed):
+            self._manager.outputs = _Closed(self._manager.outputs)
+
+    def end_classified(self) -> None:
+        """Drop the result and the error that were kept of the cell that has ended, for history requests."""
         count = self._shell.execution_count
-        for gathered in (self._manager.output_hist_reprs, self._manager.outputs, self._manager.exceptions):
+        for gathered in (self._manager.output_hist_reprs, self._manager.exceptions):
             for line in (count - 1, count):  # the latter when the cell was run without history
                 gathered.pop(line, None)
 

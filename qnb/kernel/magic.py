@@ -138,6 +138,8 @@ class Guard:
         if refused is not None:
             cell.refused = refused
         run = Run(info, cell, None if directive is None else marker)
+        if cell.classified:
+            self._history.begin_classified()
         # on a failure from here on the tree's check finds no run and refuses the marker
         self.outputs.open(cell)
         _RUN.set(run)
@@ -152,7 +154,7 @@ class Guard:
         _RUN.set(None)
         self._runs = {msg_id: open_ for msg_id, open_ in self._runs.items() if open_ is not run}
         if run.cell.classified:
-            self._history.forget_outputs()
+            self._history.end_classified()
         self.outputs.ended(run.cell, result)
 
     # --- %qnb --------------------------------------------------------------------------------------------------------

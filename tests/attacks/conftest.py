@@ -35,9 +35,11 @@ class Reply:
 
     @property
     def ok(self) -> bool:
+        """Whether the cell ran to its end."""
         return self.content["status"] == "ok"
 
     def of(self, kind: str) -> list[dict[str, Any]]:
+        """The contents of the iopub messages of one type."""
         return [message["content"] for message in self.iopub if message["header"]["msg_type"] == kind]
 
     @property
@@ -84,6 +86,7 @@ class Wire:
         self.must(f"import base64\nCANARY = base64.b64decode('{encoded}').decode()")
 
     def close(self) -> None:
+        """End the kernel."""
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)
         self.manager.cleanup_resources()
@@ -115,6 +118,7 @@ class Wire:
         return reply
 
     def must(self, code: str) -> Reply:
+        """Execute a cell that has to succeed."""
         reply = self.run(code)
         assert reply.ok, json.dumps(reply.content, indent=1)
         return reply

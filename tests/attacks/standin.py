@@ -3,19 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
-import types
 from typing import Any
-
-try:
-    import qnb.store.config
-except ImportError:
-    config = types.ModuleType("qnb.store.config")
-    config.load_policy = config.principal = None
-    sys.modules["qnb.store.config"] = config
-    log = types.ModuleType("qnb.store.log")
-    log.Log = None
-    sys.modules["qnb.store.log"] = log
 
 from qnb.core.card import render_html, render_text
 from qnb.core.seal import parse_recipient, seal
@@ -27,6 +15,8 @@ from qnb.model import Action, Decision, Label, Reason, Receipt
 
 
 class Session:
+    """The surface of `qnb.kernel.session.Session` that the magic and the outputs call."""
+
     def __init__(self, high_water=False):
         self.recipient = parse_recipient(os.environ["QNB_TEST_RECIPIENT"])
         self.any_sealed = False
@@ -37,6 +27,7 @@ class Session:
         self.high_water = high_water
 
     def open_cell(self, raw, directive, *, msg_id=None, cell_id=None, notebook_id=None):
+        """Classify what has a directive; `nonsense` is no level."""
         self.sequence += 1
         classified = directive is not None or (self.high_water and self.any_sealed)
         cell = Cell(self.sequence, Label("confidential" if classified else "internal"), classified)
@@ -48,10 +39,12 @@ class Session:
         return cell
 
     def end_executions(self, cell):
+        """Note the end."""
         self.ended.append(cell.sequence)
         cell.state = "ended"
 
     def seal_output(self, cell, outputs, state):
+        """Seal to the test's recipient; `broken` is raised instead of a final version."""
         if self.broken is not None and state != "running":
             raise self.broken
         header = OutputHeader(
@@ -66,12 +59,14 @@ class Session:
         return {MIME: bundle, "text/html": render_html(bundle), "text/plain": render_text(bundle)}
 
     def deny(self):
+        """Raise a denial as the session does."""
         decision = Decision(False, Action.EXECUTE, Label("confidential"), (Reason("p", "because"),), "00")
         error = DeniedError("denied", "the policy says no", "ask the data owner", decision=decision)
         self.cell.denials.append(error)
         raise error
 
     def status(self):
+        """Facts for `%qnb status`."""
         return {"label": "confidential", "guard_missing": [], "sealed": self.any_sealed}
 
 
@@ -79,6 +74,7 @@ session: Any = None
 
 
 def load(shell, **options):
-    global session
+    """Guard the shell with this session."""
+    global session  # noqa: PLW0603 - the cells of the tests reach it by this name
     session = Session(**options)
     magic.load(shell, lambda: session)

@@ -1,0 +1,82 @@
+"""Digests of results, per type: what came out, not when or under which id.
+
+Enters: whatever an execution returned. Leaves: 32 bytes, or None for a type without an encoding here.
+Never: falls back to `repr` (two different results collided that way); never includes times, job ids or headers, so that
+two runs with one seed agree.
+Spec: docs/spec/fingerprint.md, "Results".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from qiskit.primitives import EstimatorResult
+from qiskit.primitives.containers import BitArray, DataBin, PrimitiveResult, PubResult
+from qiskit.quantum_info import Clifford, DensityMatrix, Operator, StabilizerState, Statevector, SuperOp
+from qiskit.result import ProbDistribution, QuasiDistribution, Result
+from qiskit.result.models import ExperimentResultData
+
+from qnb.core.circuits.encoding import UnencodableError, encode, number
+
+_VERSION = b"qnb-result-v1\0"
+
+
+def digest_result(result: object) -> bytes | None:
+    """Digest a result.
+
+    Args:
+        result: `Result` (counts, memory, saved data), `PrimitiveResult`, `PubResult`, `DataBin`, `BitArray`, quasi and
+            probability distributions, states and operators, arrays, plain values and lists of these.
+
+    Returns:
+        32 bytes, or None when the type, or something in it, has no encoding.
+    """
+    if result is None:
+        return None
+    try:
+        return hashlib.sha256(_VERSION + encode(result, _encoding)).digest()
+    except UnencodableError:
+        return None
+
+
+def _encoding(value: Any) -> bytes | None:
+    for types, encoder in _TYPES:
+        if isinstance(value, types):
+            return encoder(value)
+    distributions = getattr(value, "quasi_dists", None)
+    if distributions is not None:  # the samplers of the first primitives
+        return b"1" + encode(list(distributions), _encoding)
+    return None
+
+
+def _result(value: Any) -> bytes:
+    experiments = [(item.shots, item.success, getattr(item, "meas_level", 2), item.data) for item in value.results]
+    return b"R" + encode((bool(value.success), experiments), _encoding)
+
+
+def _operator(value: Any) -> bytes:
+    return b"O" + encode((type(value).__name__, value.input_dims(), value.output_dims(), value.data))
+
+
+_TYPES: tuple[tuple[Any, Callable[[Any], bytes]], ...] = (
+    (Result, _result),
+    (ExperimentResultData, lambda value: b"E" + encode(value.to_dict(), _encoding)),
+    (
+        PrimitiveResult,
+        lambda value: b"V" + number(len(value)) + b"".join(encode(item, _encoding) for item in value),
+    ),
+    (PubResult, lambda value: b"U" + encode(value.data, _encoding)),
+    (DataBin, lambda value: b"D" + encode((value.shape, list(value.items())), _encoding)),
+    (BitArray, lambda value: b"B" + encode((value.num_bits, value.array))),
+    (
+        (QuasiDistribution, ProbDistribution),
+        lambda value: b"Q" + encode((value.shots, dict(value)), _encoding),
+    ),
+    ((Statevector, DensityMatrix), lambda value: b"W" + encode((type(value).__name__, value.dims(), value.data))),
+    ((Operator, SuperOp), _operator),
+    (StabilizerState, lambda value: b"Z" + encode(value.clifford, _encoding)),
+    (Clifford, lambda value: b"C" + encode(value.tableau)),
+    (EstimatorResult, lambda value: b"2" + encode(value.values)),
+)

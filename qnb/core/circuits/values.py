@@ -1,0 +1,121 @@
+"""Digests of what goes in beside the circuits: parameter values, observables, options, noise models.
+
+Enters: the SDK's containers and plain values. Leaves: 32 bytes, or None where there is nothing or no real encoding.
+Never: falls back to `repr`; never contains a parameter's name: values stand in the order of the fingerprint's indices.
+Spec: docs/spec/fingerprint.md, "Values beside the circuit".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from qiskit.circuit import Parameter
+from qiskit.primitives.containers.bindings_array import BindingsArray
+
+from qnb.core.circuits.encoding import UnencodableError, encode, number
+from qnb.core.circuits.operators import encode_operator
+
+
+def _digest(tag: bytes, content: bytes) -> bytes:
+    return hashlib.sha256(b"qnb-" + tag + b"-v1\0" + content).digest()
+
+
+def digest_parameters(values: Sequence[object], orders: Sequence[tuple[Parameter, ...]]) -> bytes | None:
+    """Digest the values bound to the free parameters of several circuits.
+
+    Args:
+        values: per circuit a `BindingsArray`, a mapping `Parameter -> values`, an array with one column per parameter
+            in the SDK's order (sorted by name), or None.
+        orders: per circuit its free parameters in canonical order (`describe_ordered`).
+
+    Returns:
+        32 bytes; None when no circuit has a value bound, or when values do not fit the circuit (the SDK will refuse).
+    """
+    parts: list[bytes] = []
+    for value, order in zip(values, orders, strict=True):
+        array = _bound(value, order)
+        parts.append(encode(array))
+    if all(part == b"N" for part in parts):
+        return None
+    return _digest(b"parameters", number(len(parts)) + b"".join(parts))
+
+
+def _bound(value: Any, order: tuple[Parameter, ...]) -> np.ndarray[Any, Any] | None:
+    """The values as one array of shape (…, number of parameters), columns in canonical order."""
+    if value is None or not order:
+        return None
+    if isinstance(value, BindingsArray):
+        try:
+            return np.asarray(value.as_array(order), dtype=float)
+        except ValueError:
+            return None
+    if isinstance(value, Mapping):
+        columns = [value[item] if item in value else value.get(item.name) for item in order]
+        if any(column is None for column in columns):
+            return None
+        return np.stack(np.broadcast_arrays(*[np.asarray(column, dtype=float) for column in columns]), axis=-1)
+    array = np.asarray(value, dtype=float)
+    named = sorted(range(len(order)), key=lambda position: order[position].name)
+    if array.ndim == 0 or array.shape[-1] != len(order):
+        return None
+    ordered = np.empty_like(array)
+    ordered[..., named] = array
+    return ordered
+
+
+def digest_observables(observables: object) -> bytes | None:
+    """Digest one observable, an `ObservablesArray`, or a list of either; None for none, or without an encoding."""
+    if observables is None or (isinstance(observables, (list, tuple)) and not observables):
+        return None
+    try:
+        return _digest(b"observables", encode_operator(observables))
+    except UnencodableError:
+        return None
+
+
+def digest_options(options: Mapping[str, object] | None) -> bytes | None:
+    """Digest options by name and value; None for none, or when one has no encoding (an executor, a callback)."""
+    if not options:
+        return None
+    try:
+        return _digest(b"options", encode(options))
+    except UnencodableError:
+        return None
+
+
+def digest_noise_model(model: Any) -> bytes | None:
+    """Digest a noise model by its errors, their places and probabilities.
+
+    Args:
+        model: an Aer `NoiseModel`, or None.
+
+    Returns:
+        32 bytes; None for None, or when a noise pass in it is a function.
+    """
+    if model is None:
+        return None
+    try:
+        return _digest(b"noise", _noise(model))
+    except (UnencodableError, AttributeError):
+        return None
+
+
+def _noise(model: Any) -> bytes:
+    # The dictionary of the SDK carries a random id per error; all else in it is content. Errors at different places
+    # act independently of the order in which they were added.
+    errors = sorted(
+        encode({key: item for key, item in error.items() if key != "id"}) for error in model.to_dict()["errors"]
+    )
+    custom = model._custom_noise_passes  # noqa: SLF001 - nothing public tells of them
+    passes = [(type(item).__module__, type(item).__qualname__, dict(vars(item))) for item in custom]
+    return number(len(errors)) + b"".join(errors) + encode(set(model.basis_gates)) + encode(passes, _pass_value)
+
+
+def _pass_value(value: object) -> bytes | None:
+    """A pass names the operations that it acts on by class."""
+    if isinstance(value, type):
+        return b"K" + encode((value.__module__, value.__qualname__))
+    return None

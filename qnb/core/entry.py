@@ -21,6 +21,11 @@ PREDICATE_SUFFIX = ":v1"
 KINDS = ("decision", "execution", "retrieval", "seal", "unseal", "share", "declassify", "policy", "key")
 
 
+_KINDS_BY_TYPE = {f"{PREDICATE_PREFIX}{kind}{PREDICATE_SUFFIX}": kind for kind in KINDS}
+# canonical JSON has these bytes nowhere else: inside a string the quotes would be escaped; one short subject follows
+_POLICY_MARK = f'"predicateType":"{PREDICATE_PREFIX}policy{PREDICATE_SUFFIX}"'.encode()
+
+
 @dataclass(frozen=True, slots=True)
 class EntryView:
     """An entry as it is listed and verified. What the entry does not say is None.
@@ -35,7 +40,7 @@ class EntryView:
         source: digest set of the cell's source.
         backend, zone: the listed name of the backend, and its zone.
         decision: index of the decision entry that this one answers.
-        policy: hex digest of the policy.
+        policy: hex digest of the policy in force, or of the new one.
         grant: evaluations that a decision covers.
         evaluations: of an execution: number of the first, count, hex root (null for one).
         ciphertext: hex SHA-256 of the sealed bytes it speaks of.
@@ -65,24 +70,28 @@ class EntryView:
     predicate: Mapping[str, Json]
 
 
+def is_policy_entry(entry: bytes) -> bool:
+    """Whether an entry that `qnb.core.statement` wrote says a change of policy; a search at its end, no parsing."""
+    return entry.find(_POLICY_MARK, -256) >= 0
+
+
 def parse_statement(entry: bytes) -> EntryView:
     """Read an entry's bytes.
 
     Raises:
         VerificationError: not a statement of ours, or a field of the wrong type.
     """
+    foreign = VerificationError("statement", "the entry is not a statement of this log's format")
     try:
         statement = json.loads(entry)
-        kind = statement["predicateType"].removeprefix(PREDICATE_PREFIX).removesuffix(PREDICATE_SUFFIX)
+        kind = _KINDS_BY_TYPE[statement["predicateType"]]
         predicate = statement["predicate"]
-        if statement["_type"] != STATEMENT_TYPE or kind not in KINDS or type(predicate) is not dict:
-            raise ValueError
         decided = kind == "decision"
         backend, evaluations = predicate.get("backend"), predicate.get("evaluations")
         policy, reference = predicate.get("policy"), predicate.get("decision")
+        if kind == "policy":
+            policy = statement["subject"][0]["digest"]
         ciphertext = next((s["digest"]["sha256"] for s in statement["subject"] if s["name"] == "ciphertext"), None)
-        if decided and reference not in ("allow", "deny"):
-            raise ValueError
         view = EntryView(
             kind=kind,
             time=predicate["time"],
@@ -109,7 +118,9 @@ def parse_statement(entry: bytes) -> EntryView:
             predicate=predicate,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise VerificationError("statement", "the entry is not a statement of this log's format") from None
+        raise foreign from None
+    if statement["_type"] != STATEMENT_TYPE or (decided and reference not in ("allow", "deny")):
+        raise foreign
     texts = (view.time, view.label, view.session, view.principal)
     optional = (view.status, view.state, view.notebook, view.cell, view.backend, view.zone, view.ciphertext)
     numbers = (view.sequence, view.decision, view.grant, *(view.evaluations or ())[:2])

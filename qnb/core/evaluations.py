@@ -41,7 +41,8 @@ def encode_evaluation(index: int, call: Call, outcome: Outcome, digester: Digest
 
     Args:
         index: number of the evaluation, from 0 at the decision.
-        call, outcome: as for `execution_statement`.
+        call: what ran.
+        outcome: how it ended.
         digester: keyed at classified levels.
     """
     return canonical(

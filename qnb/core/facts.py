@@ -30,7 +30,8 @@ def describe_outcome(outcome: Outcome, digester: Digester) -> dict[str, Json]:
     }
 
 
-def describe_call(call: Call, listed: bool, digester: Digester) -> Json:
+def describe_call(call: Call, digester: Digester, *, listed: bool) -> Json:
+    """What was asked to run. `listed`: whether a row of the policy names the backend."""
     return {
         # whoever wrote an unlisted backend chose the name of its `run`, too
         "target": call.target if listed else digester.commit("target", call.target),
@@ -71,6 +72,7 @@ def describe_backend(backend: Backend | None, listed: str | None, digester: Dige
 
 
 def describe_error(name: str | None, digester: Digester) -> Json:
+    """The qualified class name of an exception, in clear if a known package wrote the class."""
     if name is None:
         return None
     package, dot, rest = name.partition(".")
@@ -80,7 +82,8 @@ def describe_error(name: str | None, digester: Digester) -> Json:
     return name if known else digester.commit("error", name)
 
 
-def describe_recipient(recipient: str, allowed: bool, digester: Digester) -> Json:
+def describe_recipient(recipient: str, digester: Digester, *, allowed: bool) -> Json:
+    """A recipient string as its fingerprint; a name in clear if the policy, having allowed it, knows it."""
     if recipient.startswith("age1"):
         return sha256(recipient.encode()).hexdigest()[:16]
     return recipient if allowed else digester.commit("recipient", recipient)

@@ -136,18 +136,18 @@ def consistency_proof(old: int, new: int, nodes: Nodes) -> tuple[bytes, ...]:
         raise ConsistencyError("sizes", f"a log of {new} entries cannot contain one of {old}")
     if old in (0, new):
         return ()
-    return tuple(_subproof(old, 0, new, True, nodes))
+    return tuple(_subproof(old, 0, new, nodes, complete=True))
 
 
-def _subproof(old: int, start: int, stop: int, complete: bool, nodes: Nodes) -> list[bytes]:
+def _subproof(old: int, start: int, stop: int, nodes: Nodes, *, complete: bool) -> list[bytes]:
     size = stop - start
     if old == size:
         return [] if complete else [range_root(start, stop, nodes)]
     split = 1 << ((size - 1).bit_length() - 1)
     middle = start + split
     if old <= split:
-        return [*_subproof(old, start, middle, complete, nodes), range_root(middle, stop, nodes)]
-    return [*_subproof(old - split, middle, stop, False, nodes), range_root(start, middle, nodes)]
+        return [*_subproof(old, start, middle, nodes, complete=complete), range_root(middle, stop, nodes)]
+    return [*_subproof(old - split, middle, stop, nodes, complete=False), range_root(start, middle, nodes)]
 
 
 def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> None:
@@ -168,15 +168,18 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pro
     path = list(proof)
     if old & (old - 1) == 0:  # the old root is itself a perfect subtree, which the prover leaves out
         path.insert(0, old_root)
-    if not path:
+    if not path or _replay(path, old - 1, new - 1) != (old_root, new_root):
         raise wrong
-    position, last = old - 1, new - 1
+
+
+def _replay(path: Sequence[bytes], position: int, last: int) -> tuple[bytes, bytes] | None:
+    """Old and new root that a consistency path leads to, None if it has the wrong length."""
     while position & 1:
         position, last = position >> 1, last >> 1
     first = second = path[0]
     for sibling in path[1:]:
         if last == 0:
-            raise wrong
+            return None
         if position & 1 or position == last:
             first, second = node_hash(sibling, first), node_hash(sibling, second)
             while not position & 1 and position:
@@ -184,8 +187,7 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pro
         else:
             second = node_hash(second, sibling)
         position, last = position >> 1, last >> 1
-    if last or first != old_root or second != new_root:
-        raise wrong
+    return None if last else (first, second)
 
 
 class Frontier:
@@ -210,8 +212,8 @@ class Frontier:
 
     def copy(self) -> Frontier:
         """An independent frontier of the same tree."""
-        twin = Frontier(self.size, self.peaks)
-        twin._merged = self._merged
+        twin = Frontier.__new__(Frontier)
+        twin.size, twin.peaks, twin._merged = self.size, self.peaks.copy(), self._merged  # noqa: SLF001 its own class
         return twin
 
     def append(self, leaf: bytes) -> bytes:

@@ -16,18 +16,20 @@ from hashlib import sha256
 
 from qnb.core.digester import Digester, Json, canonical
 from qnb.core.entry import PREDICATE_PREFIX, PREDICATE_SUFFIX, STATEMENT_TYPE, EntryView, parse_statement
-from qnb.core.evaluations import Evaluations
+from qnb.core.evaluations import Batch, Evaluations, encode_evaluation
 from qnb.core.facts import describe_backend, describe_call, describe_outcome, describe_recipient
 from qnb.errors import ExecutionError
 from qnb.model import Backend, Call, CircuitInfo, Decision, Label, Outcome, Principal, Request
 
-
 __all__ = [
+    "Batch",
     "Context",
     "EntryView",
+    "Evaluations",
     "decision_statement",
     "declassify_statement",
     "encode",
+    "encode_evaluation",
     "execution_statement",
     "key_statement",
     "parse_statement",
@@ -69,8 +71,11 @@ class Context:
 
 
 def source_digest(source: str) -> bytes:
-    """SHA-256 of a cell's source in UTF-8, as it stands in the notebook (magic line included)."""
-    return sha256(source.encode("utf-8", "surrogatepass")).digest()
+    """SHA-256 of a cell's source, magic line included: UTF-8, line feeds, no white space at its end.
+
+    Front ends differ in the line ends and the last newline that they keep.
+    """
+    return sha256(source.replace("\r\n", "\n").rstrip().encode("utf-8", "surrogatepass")).digest()
 
 
 def encode(statement: Statement) -> bytes:
@@ -130,10 +135,10 @@ def decision_statement(
             "private": request.private,
             "target": None if request.target is None else str(request.target),
             "reason": digester.commit("reason", request.reason),
-            "recipients": [describe_recipient(r, decision.allow, digester) for r in request.recipients],
+            "recipients": [describe_recipient(r, digester, allowed=decision.allow) for r in request.recipients],
             "format": request.format,
         },
-        "call": None if call is None else describe_call(call, decision.backend is not None, digester),
+        "call": None if call is None else describe_call(call, digester, listed=decision.backend is not None),
     }
     return _statement("decision", subjects, predicate)
 
@@ -172,7 +177,7 @@ def execution_statement(
         "policy": {"sha256": decision.policy_digest},
         "zone": decision.zone,
         "backend": describe_backend(call.backend, decision.backend, digester),
-        "call": describe_call(call, decision.backend is not None, digester),
+        "call": describe_call(call, digester, listed=decision.backend is not None),
         "evaluations": {
             "first": 0 if evaluations is None else evaluations.first,
             "count": 1 if evaluations is None else evaluations.count,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO
 
 from qnb.core.seal import hybrid, scrypt, stream
-from qnb.core.seal.armor import looks_armored, unarmored
+from qnb.core.seal.armor import dearmor, looks_armored, unarmored
 from qnb.core.seal.header import MAGIC, MAX_HEADER, Header, derive, encode_header, malformed, parse_header
 from qnb.core.seal.recipient import FILE_KEY_SIZE, Identity, Recipient
 from qnb.errors import NoIdentityMatchError, RecipientError
@@ -34,9 +34,14 @@ def seal(plaintext: bytes, recipients: Sequence[Recipient], *, random: Random = 
     Raises:
         RecipientError: `no-recipients`, `mixed-recipients`, `too-many-recipients`, `recipient-weak`.
     """
-    # BytesIO grows in place and hands its buffer over: a bytearray of the final size costs more in fresh pages
-    sealed = io.BytesIO()
-    seal_stream(io.BytesIO(plaintext), sealed, recipients, random=random)
+    head = io.BytesIO()
+    key = _write_header(head, recipients, random)
+    size = head.tell()
+    # a BytesIO lends its buffer to be written in and then gives it as bytes: each copy would cost as much as the cipher
+    sealed = io.BytesIO(bytes(size + stream.sealed_size(len(plaintext))))
+    sealed.write(head.getbuffer())
+    with sealed.getbuffer() as room:
+        stream.encrypt_into(key, plaintext, room[size:])
     return sealed.getvalue()
 
 
@@ -48,9 +53,14 @@ def open_(ciphertext: bytes, identities: Iterable[Identity]) -> bytes:
         NoIdentityMatchError: `no-identity-match`.
         TamperedError: `header-mac`, `payload-tampered`.
     """
-    opened = io.BytesIO()
-    src = unarmored(io.BytesIO(ciphertext), ciphertext[:256])
-    _open_binary(src, opened, identities, None)
+    binary = dearmor(ciphertext) if looks_armored(ciphertext[:256]) else ciphertext
+    src = io.BytesIO(binary)
+    key = _read_header(src, identities)
+    sealed = memoryview(binary)[src.tell() :]
+    opened = io.BytesIO(bytes(len(sealed)))
+    with opened.getbuffer() as room:
+        size = stream.decrypt_into(key, sealed, room)
+    opened.truncate(size)
     return opened.getvalue()
 
 
@@ -74,14 +84,8 @@ def seal_stream(
     Raises:
         RecipientError: as `seal`.
     """
-    _check_recipients(recipients)
-    file_key = random(FILE_KEY_SIZE)
-    header = encode_header([recipient.wrap(file_key) for recipient in recipients], file_key)
-    if len(header) > MAX_HEADER:
-        raise RecipientError("too-many-recipients", f"{len(recipients)} recipients are more than one file can name")
-    nonce = random(stream.NONCE_SIZE)
-    dst.write(header + nonce)
-    stream.encrypt(derive(file_key, nonce, b"payload"), src, dst, progress)
+    key = _write_header(dst, recipients, random)
+    stream.encrypt(key, src, dst, progress)
 
 
 def open_stream(
@@ -93,7 +97,8 @@ def open_stream(
         SealError, NoIdentityMatchError, TamperedError: as `open_`. After TamperedError `dst` holds authentic content
             that is not the whole: drop it.
     """
-    _open_binary(unarmored(src, _peek(src)), dst, identities, progress)
+    binary = unarmored(src, _peek(src))
+    stream.decrypt(_read_header(binary, identities), binary, dst, progress)
 
 
 def _check_recipients(recipients: Sequence[Recipient]) -> None:
@@ -112,16 +117,27 @@ def _check_recipients(recipients: Sequence[Recipient]) -> None:
         )
 
 
-def _open_binary(
-    src: BinaryIO, dst: BinaryIO, identities: Iterable[Identity], progress: stream.Progress | None
-) -> None:
+def _write_header(dst: BinaryIO, recipients: Sequence[Recipient], random: Random) -> bytes:
+    """Write header and nonce; the payload key."""
+    _check_recipients(recipients)
+    file_key = random(FILE_KEY_SIZE)
+    header = encode_header([recipient.wrap(file_key) for recipient in recipients], file_key)
+    if len(header) > MAX_HEADER:
+        raise RecipientError("too-many-recipients", f"{len(recipients)} recipients are more than one file can name")
+    nonce = random(stream.NONCE_SIZE)
+    dst.write(header + nonce)
+    return derive(file_key, nonce, b"payload")
+
+
+def _read_header(src: BinaryIO, identities: Iterable[Identity]) -> bytes:
+    """Read and verify header and nonce; the payload key."""
     header = parse_header(src)
     file_key = _unwrap(header, identities)
     header.verify(file_key)
     nonce = src.read(stream.NONCE_SIZE)
     if len(nonce) != stream.NONCE_SIZE:
         raise malformed("the file ends before its content")
-    stream.decrypt(derive(file_key, nonce, b"payload"), src, dst, progress)
+    return derive(file_key, nonce, b"payload")
 
 
 def _unwrap(header: Header, identities: Iterable[Identity]) -> bytes:

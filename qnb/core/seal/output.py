@@ -50,7 +50,7 @@ class OutputHeader:
         session: id of the kernel session.
         sequence: counts the sealed outputs of a session; live updates of one cell share it.
         state: `running`, `ok`, `failed` or `interrupted`.
-        source_digest: SHA-256 of the cell's source in UTF-8, hex; None when it is not known.
+        source_digest: `digest_source` of the cell's source; None when it is not known.
         label: effective label, `restricted//phi`.
         notebook, cell: ids where known, else None.
         purpose: as given in the cell; None when not given.
@@ -93,6 +93,12 @@ class SealedOutput:
 
 
 _BOUND = ("version", "label", "notebook", "cell", "session", "sequence", "state")
+
+
+def digest_source(source: str) -> str:
+    """SHA-256 of a cell's source, hex: UTF-8, line feeds, no white space at the end (front ends differ in both)."""
+    text = source.replace("\r\n", "\n").rstrip()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def padme(length: int) -> int:

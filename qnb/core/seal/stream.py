@@ -20,14 +20,14 @@ CHUNK = 64 << 10
 TAG = 16
 NONCE_SIZE = 16
 _SEALED_CHUNK = CHUNK + TAG
-_BATCH = 4  # chunks read at once: few system calls, and both buffers stay in the processor's cache
+_BATCH = 4  # chunks read at once: few system calls, and the buffers stay in the processor's cache
 
 Progress = Callable[[int], None]
 """Called with the bytes of plaintext done so far."""
 
 
 def sealed_size(plaintext: int) -> int:
-    """Payload bytes, without the nonce, for so many bytes of plaintext."""
+    """Payload bytes after the nonce for so many bytes of plaintext."""
     return plaintext + TAG * max(1, -(-plaintext // CHUNK))
 
 
@@ -39,17 +39,9 @@ def encrypt(key: bytes, src: BinaryIO, dst: BinaryIO, progress: Progress | None 
     index = done = have = 0
     while True:
         have, ahead = _fill(src, room, have)
-        start = position = 0
-        while True:
-            stop = min(start + CHUNK, have)
-            final = not ahead and stop == have
-            chunk = room[start:stop]
-            end = position + stop - start + TAG
-            cipher.encrypt_into(_nonce(index, final), chunk, None, sealed[position:end])
-            index, start, position = index + 1, stop, end
-            if start == have:
-                break
-        dst.write(sealed[:position])
+        size = _encrypt_chunks(cipher, index, room[:have], sealed, last=not ahead)
+        dst.write(sealed[:size])
+        index += _BATCH
         done += have
         if progress is not None:
             progress(done)
@@ -57,6 +49,11 @@ def encrypt(key: bytes, src: BinaryIO, dst: BinaryIO, progress: Progress | None 
             return
         room[:1] = ahead
         have = 1
+
+
+def encrypt_into(key: bytes, plaintext: bytes, sealed: memoryview) -> None:
+    """As `encrypt`, in memory; `sealed` has `sealed_size` bytes."""
+    _encrypt_chunks(ChaCha20Poly1305(key), 0, memoryview(plaintext), sealed, last=True)
 
 
 def decrypt(key: bytes, src: BinaryIO, dst: BinaryIO, progress: Progress | None = None) -> None:
@@ -71,36 +68,73 @@ def decrypt(key: bytes, src: BinaryIO, dst: BinaryIO, progress: Progress | None 
     index = done = have = 0
     while True:
         have, ahead = _fill(src, room, have)
-        start = position = 0
-        while True:
-            stop = min(start + _SEALED_CHUNK, have)
-            final = not ahead and stop == have
-            size = max(stop - start - TAG, 0)
-            chunk = room[start:stop]
-            # an empty chunk is the whole payload or nothing
-            empty = size == 0 and index > 0
-            if empty or not _decrypt_chunk(cipher, _nonce(index, final), chunk, opened[position:]):
-                what = "was altered"
-                if size == CHUNK and _decrypt_chunk(cipher, _nonce(index, not final), chunk, opened[position:]):
-                    position += size  # authentic, so released like the chunks before it
-                    what = "was cut off" if final else "has something appended to it"
-                dst.write(opened[:position])
-                raise TamperedError(
-                    "payload-tampered",
-                    f"the sealed content {what} at chunk {index}",
-                    "fetch the file again from where it was sealed",
-                )
-            index, start, position = index + 1, stop, position + size
-            if start == have:
-                break
-        dst.write(opened[:position])
-        done += position
+        size, failure = _decrypt_chunks(cipher, index, room[:have], opened, last=not ahead)
+        dst.write(opened[:size])
+        if failure is not None:
+            raise failure
+        index += _BATCH
+        done += size
         if progress is not None:
             progress(done)
         if not ahead:
             return
         room[:1] = ahead
         have = 1
+
+
+def decrypt_into(key: bytes, sealed: memoryview, opened: memoryview) -> int:
+    """As `decrypt`, in memory; `opened` has as many bytes as `sealed`.
+
+    Returns:
+        The bytes of plaintext.
+
+    Raises:
+        TamperedError: `payload-tampered`; what is in `opened` then is not to be used.
+    """
+    size, failure = _decrypt_chunks(ChaCha20Poly1305(key), 0, sealed, opened, last=True)
+    if failure is not None:
+        raise failure
+    return size
+
+
+def _encrypt_chunks(cipher: ChaCha20Poly1305, index: int, data: memoryview, sealed: memoryview, *, last: bool) -> int:
+    """Encrypt `data`, which begins at chunk `index` and, if `last`, ends the payload; return the bytes written."""
+    start = position = 0
+    while True:
+        chunk = data[start : start + CHUNK]
+        start += CHUNK
+        final = last and start >= len(data)
+        end = position + len(chunk) + TAG
+        cipher.encrypt_into(_nonce(index, final), chunk, None, sealed[position:end])
+        index, position = index + 1, end
+        if start >= len(data):
+            return position
+
+
+def _decrypt_chunks(
+    cipher: ChaCha20Poly1305, index: int, data: memoryview, opened: memoryview, *, last: bool
+) -> tuple[int, TamperedError | None]:
+    """Inverse of `_encrypt_chunks`; what was written is authentic also when there is an error to raise."""
+    start = position = 0
+    while True:
+        chunk = data[start : start + _SEALED_CHUNK]
+        start += _SEALED_CHUNK
+        final = last and start >= len(data)
+        size = max(len(chunk) - TAG, 0)
+        empty = size == 0 and index > 0  # an empty chunk is the whole payload or nothing
+        if empty or not _decrypt_chunk(cipher, _nonce(index, final), chunk, opened[position:]):
+            what = "was altered"
+            if size == CHUNK and _decrypt_chunk(cipher, _nonce(index, not final), chunk, opened[position:]):
+                position += size  # authentic, so released like the chunks before it
+                what = "was cut off" if final else "has something appended to it"
+            return position, TamperedError(
+                "payload-tampered",
+                f"the sealed content {what} at chunk {index}",
+                "fetch the file again from where it was sealed",
+            )
+        index, position = index + 1, position + size
+        if start >= len(data):
+            return position, None
 
 
 def _decrypt_chunk(cipher: ChaCha20Poly1305, nonce: bytes, chunk: memoryview, room: memoryview) -> bool:

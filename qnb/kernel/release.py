@@ -1,0 +1,36 @@
+"""Releasing a value's display at a lower label: the one way in which content of a classified cell is shown in clear.
+
+Enters: a value, a label, a reason. Leaves: a decision, an entry, then the display. Never: a display that was not digested
+and recorded first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from IPython.core.getipython import get_ipython
+
+from qnb.errors import ConfigError
+from qnb.kernel.magic import guard_of
+
+
+def declassify(value: Any, label: str, *, reason: str) -> Any:
+    """See `qnb.declassify`."""
+    shell = get_ipython()
+    guard = None if shell is None else guard_of(shell)
+    if shell is None or guard is None:
+        raise ConfigError("not-guarded", "there is no guarded session here", "`%load_ext qnb` first")
+    data, metadata = shell.display_formatter.format(value)
+    shown = json.dumps([data, metadata], sort_keys=True, default=_bytes_as_hex).encode()
+    session = guard.session
+    session.declassify(session.current_cell(), label, reason, hashlib.sha256(shown).digest())
+    guard.outputs.release(data, metadata)
+    return value
+
+
+def _bytes_as_hex(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    raise ConfigError("not-displayable", "the value's display cannot be recorded", "release a table, a text or a figure")

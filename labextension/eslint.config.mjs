@@ -15,10 +15,7 @@ export default tseslint.config(
         'error',
         { selector: 'interface', format: ['PascalCase'], prefix: ['I'] }
       ],
-      '@typescript-eslint/restrict-template-expressions': [
-        'error',
-        { allowNumber: true }
-      ],
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       curly: ['error', 'all'],
       eqeqeq: 'error'
     }

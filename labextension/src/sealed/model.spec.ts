@@ -32,9 +32,7 @@ describe('parseSealed', () => {
   });
 
   it.each([undefined, null])('reads an entry of %p as none yet', entry => {
-    expect(
-      parseSealed({ ...bundle, state: 'running', entry }).entry
-    ).toBeNull();
+    expect(parseSealed({ ...bundle, state: 'running', entry }).entry).toBeNull();
   });
 
   it.each([

@@ -8,12 +8,7 @@ import type { ISealedEntry, ISealedOutput, SealedState } from '../tokens';
 /** Format versions that this extension reads. */
 const VERSION = 1;
 
-const STATES: readonly SealedState[] = [
-  'running',
-  'ok',
-  'failed',
-  'interrupted'
-];
+const STATES: readonly SealedState[] = ['running', 'ok', 'failed', 'interrupted'];
 
 /** A sealed output that does not have the form of one. The message is for people. */
 export class SealedFormatError extends Error {
@@ -71,20 +66,13 @@ function asText(value: unknown, field: string): string {
 function asState(value: unknown): SealedState {
   const state = STATES.find(known => known === value);
   if (state === undefined) {
-    throw new SealedFormatError(
-      `field state: expected one of ${STATES.join(', ')}`
-    );
+    throw new SealedFormatError(`field state: expected one of ${STATES.join(', ')}`);
   }
   return state;
 }
 
 function asFingerprints(value: unknown): readonly string[] {
-  if (
-    !Array.isArray(value) ||
-    !value.every(
-      item => typeof item === 'string' && /^[0-9a-f]{16}$/.test(item)
-    )
-  ) {
+  if (!Array.isArray(value) || !value.every(item => typeof item === 'string' && /^[0-9a-f]{16}$/.test(item))) {
     throw new SealedFormatError('field recipients: expected fingerprints');
   }
   return value as string[];

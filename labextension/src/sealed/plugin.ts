@@ -1,7 +1,4 @@
-import type {
-  JupyterFrontEnd,
-  JupyterFrontEndPlugin
-} from '@jupyterlab/application';
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
@@ -18,11 +15,7 @@ export const sealedPlugin: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   requires: [IRenderMimeRegistry],
   optional: [ITranslator],
-  activate: (
-    _app: JupyterFrontEnd,
-    rendermime: IRenderMimeRegistry,
-    translator: ITranslator | null
-  ) => {
+  activate: (_app: JupyterFrontEnd, rendermime: IRenderMimeRegistry, translator: ITranslator | null) => {
     const trans = (translator ?? nullTranslator).load('qnb');
     rendermime.addFactory(
       {

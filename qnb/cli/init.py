@@ -23,7 +23,7 @@ def init(*, as_json: bool) -> None:
     """
     folder = home()
     passphrase: str | None = None
-    if not as_json and sys.stdin.isatty() and not (folder / "identity").exists():
+    if not as_json and at_terminal() and not (folder / "identity").exists():
         passphrase = _ask_passphrase()
     report = init_home(folder, passphrase=passphrase)
     if as_json:
@@ -32,13 +32,21 @@ def init(*, as_json: bool) -> None:
         _render(report)
 
 
+def at_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
 def _ask_passphrase() -> str | None:
     click.echo("The identity opens what is sealed for you. A passphrase protects it from whoever can read your files;")
     click.echo("it cannot be recovered. Leave it empty for none: then the file's mode alone protects it.")
-    given: str = click.prompt(
-        "Passphrase", default="", show_default=False, hide_input=True, confirmation_prompt="Once more"
-    )
-    return given or None
+    while True:
+        given: str = click.prompt("Passphrase", default="", show_default=False, hide_input=True)
+        if not given:
+            return None
+        if click.prompt("Once more", default="", show_default=False, hide_input=True) == given:
+            return given
+        click.echo("The two differ.")
 
 
 def _as_json(report: HomeReport) -> dict[str, object]:

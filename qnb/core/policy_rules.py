@@ -199,7 +199,7 @@ def _locate(text: str) -> str:
         try:
             cedarpy.PolicySet.from_str(chunk)
         except ValueError:
-            first = begin + len(chunk[: len(chunk) - len(chunk.lstrip())].splitlines()[1:])
+            first = begin + chunk[: len(chunk) - len(chunk.lstrip())].count("\n")
             return f", lines {first}-{line}"
         start, begin = stop, line
     return ""

@@ -7,6 +7,7 @@ guard does before, during and after a cell, the final display included.
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +43,7 @@ class Kernel:
         self._manager = KernelManager(kernel_name="python3")
         profile = self._folder / ("guarded" if self._guarded else "bare")
         environment = {"QNB_HOME": str(self._folder / "home"), "IPYTHONDIR": str(profile)}
-        self._manager.start_kernel(env={**os.environ, **environment})
+        self._manager.start_kernel(env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
         self._client = self._manager.blocking_client()
         self._client.start_channels()
         self._client.wait_for_ready(timeout=60)

@@ -86,16 +86,21 @@ def run_bare(nb: Any, folder: Path) -> Any:
     """Run a notebook without qnb in `folder`; returns it with outputs, nothing is written to a file of ours."""
     bare = without_guard(nb)
     client = NotebookClient(bare, resources={"metadata": {"path": str(folder)}}, store_widget_state=False)
+    client.km = client.create_kernel_manager()
+    client.km.transport_encryption = "auto"  # as `qnb execute` has it; ipykernel warns about anything else
     with tempfile.TemporaryDirectory() as profile:
         client.execute(env={**os.environ, "IPYTHONDIR": profile})
     return bare
 
 
 def texts(nb: Any) -> dict[str, str]:
-    """Cell id -> what the cell printed to stdout and the text form of what it displayed, in order."""
+    """Cell id -> what the cell printed to stdout and the text form of what it displayed, in order.
+
+    Cells that do nothing without qnb are left out.
+    """
     shown: dict[str, str] = {}
-    for cell in nb.cells:
-        if cell.cell_type != "code" or GUARDED_ONLY in cell.metadata.get("tags", []):
+    for cell, bare in zip(nb.cells, without_guard(nb).cells, strict=True):
+        if cell.cell_type != "code" or not bare.source.strip():
             continue
         parts = [
             output.text if output.output_type == "stream" else output.data.get("text/plain", "")

@@ -46,9 +46,13 @@ class Kernel:
         self._manager.start_kernel(env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
         self._client = self._manager.blocking_client()
         self._client.start_channels()
-        self._client.wait_for_ready(timeout=60)
-        if self._guarded:
-            self.run("%load_ext qnb")
+        try:
+            self._client.wait_for_ready(timeout=60)
+            if self._guarded:
+                self.run("%load_ext qnb")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -106,7 +106,7 @@ class Decision:
         alternatives: what would be allowed instead, a line each; empty when allowed.
         policy_digest: SHA-256 of the policy folder, hex.
         zone: zone of the backend (`unknown` if no row of the policy names it), None without a backend.
-        backend: the backend's name where a row of the policy names it, else None: an unlisted name is the caller's text.
+        backend: the backend's name where a row of the policy names it, else None: another name is the caller's text.
         grant: how many evaluations this decision covers.
         entry: index of its entry in the log, None before it is recorded.
     """

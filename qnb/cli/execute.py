@@ -15,12 +15,13 @@ import time
 import uuid
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 import nbformat
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import NoSuchKernel
+from jupyter_core.utils import ensure_async
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from rich.console import Console
@@ -30,7 +31,8 @@ from qnb.core.seal.output import MIME
 from qnb.errors import ConfigError, ExecutionError, StorageError
 from qnb.store.files import write_atomic
 
-_LOAD = "%load_ext qnb"
+# not `%load_ext`: the notebook may have that line itself, and IPython would remark on the second
+_LOAD = "__import__('qnb').load_ipython_extension(get_ipython())"
 
 
 @click.command()
@@ -81,7 +83,9 @@ def _load(path: Path) -> Any:
     except OSError:
         raise StorageError("unreadable", f"`{path}` cannot be read", "check its permissions") from None
     except Exception:  # noqa: BLE001 -- nbformat raises many kinds on a file that is no notebook, and quotes its content
-        raise ConfigError("not-a-notebook", f"`{path}` is not a notebook", "name a file in the nbformat 4 form") from None
+        raise ConfigError(
+            "not-a-notebook", f"`{path}` is not a notebook", "name a file in the nbformat 4 form"
+        ) from None
     nb.nbformat_minor = max(nb.nbformat_minor, 5)
     for cell in nb.cells:
         cell.setdefault("id", uuid.uuid4().hex[:8])
@@ -164,13 +168,18 @@ class _Run:
                 "list them with `jupyter kernelspec list` and name one with --kernel",
             ) from None
 
+    @property
+    def _kernel(self) -> _Client:
+        kernel = self._client.kc
+        assert isinstance(kernel, _Client)  # noqa: S101 -- made by the factory above, and kept while the kernel runs
+        return kernel
+
     async def _guard(self) -> None:
-        client = self._client
-        assert client.kc is not None  # noqa: S101 -- async_setup_kernel has just made it
-        client.kc.notebook_id = self.nb.metadata["qnb"]["id"]
-        info = await client.async_wait_for_reply(client.kc.kernel_info())
+        client, kernel = self._client, self._kernel
+        kernel.notebook_id = self.nb.metadata["qnb"]["id"]
+        info = await client.async_wait_for_reply(kernel.kernel_info())
         self.nb.metadata["language_info"] = info["content"]["language_info"] if info else {}
-        reply = await client.async_wait_for_reply(client.kc.execute(_LOAD, store_history=False))
+        reply = await client.async_wait_for_reply(kernel.execute(_LOAD, store_history=False))
         if reply is None or reply["content"]["status"] != "ok":
             said = "" if reply is None else f": {reply['content'].get('evalue', '')}".splitlines()[0]
             raise ConfigError(
@@ -180,7 +189,7 @@ class _Run:
             )
 
     async def _run_cell(self, cell: Any, index: int, reporter: _Reporter) -> bool:
-        self._client.kc.cell_id = cell.id
+        self._kernel.cell_id = cell.id
         reporter.start(cell.id)
         started = time.monotonic()
         status = "ok"
@@ -213,7 +222,7 @@ class _Run:
         self._interrupted = True
         manager = self._client.km
         assert manager is not None  # noqa: S101 -- installed while a kernel runs
-        self._interrupting = asyncio.ensure_future(manager.interrupt_kernel())
+        self._interrupting = asyncio.ensure_future(ensure_async(manager.interrupt_kernel()))
 
 
 def _runs(cell: Any) -> bool:
@@ -267,7 +276,7 @@ class _Bar(AbstractContextManager["_Bar"]):
         )
         self._task = self._progress.add_task("loading qnb", total=total)
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 

@@ -51,7 +51,13 @@ class AccountFacts:
 
 def assess_account(facts: AccountFacts) -> list[Finding]:
     """Say what follows from the facts of an account, worst first."""
-    found = [*_assess_home(facts), *_assess_keys(facts), *_assess_policy(facts), *_assess_log(facts), *_assess_zones(facts)]
+    found = [
+        *_assess_home(facts),
+        *_assess_keys(facts),
+        *_assess_policy(facts),
+        *_assess_log(facts),
+        *_assess_zones(facts),
+    ]
     return sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity))
 
 

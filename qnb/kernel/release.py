@@ -1,7 +1,7 @@
 """Releasing a value's display at a lower label: the one way in which content of a classified cell is shown in clear.
 
-Enters: a value, a label, a reason. Leaves: a decision, an entry, then the display. Never: a display that was not digested
-and recorded first.
+Enters: a value, a label, a reason. Leaves: a decision, an entry, then the display. Never: a display that was not
+digested and recorded first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def declassify(value: Any, label: str, *, reason: str) -> Any:
     """See `qnb.declassify`."""
     shell = get_ipython()
     guard = None if shell is None else guard_of(shell)
-    if shell is None or guard is None:
+    if shell is None or guard is None or shell.display_formatter is None:
         raise ConfigError("not-guarded", "there is no guarded session here", "`%load_ext qnb` first")
     data, metadata = shell.display_formatter.format(value)
     shown = json.dumps([data, metadata], sort_keys=True, default=_bytes_as_hex).encode()
@@ -33,4 +33,6 @@ def declassify(value: Any, label: str, *, reason: str) -> Any:
 def _bytes_as_hex(value: object) -> str:
     if isinstance(value, bytes):
         return value.hex()
-    raise ConfigError("not-displayable", "the value's display cannot be recorded", "release a table, a text or a figure")
+    raise ConfigError(
+        "not-displayable", "the value's display cannot be recorded", "release a table, a text or a figure"
+    )

@@ -1,7 +1,7 @@
 """The story of a cell: label, decision, execution on a copy, record, sealed output, entry, display.
 
-Enters: what the magic, the interceptor and the output channel saw. Leaves: decisions, entries and sealed bundles. Never:
-an identity (the kernel seals with public recipients and can open nothing), an execution without a durable decision, a
+Enters: what the magic, the interceptor and the output channel saw. Leaves: decisions, entries and sealed bundles.
+Never: an identity (the kernel seals with public recipients and can open nothing), an execution without a durable decision, a
 result or an output that could not be recorded.
 
 The label is kernel-global and floats up (LIO's current label): a contextvar would be lost in user threads.
@@ -198,7 +198,8 @@ class Session:
         names = (*policy.handling(cell.label).recipients, *extra)
         if extra:
             self._require(
-                Request(Action.SHARE, self.authority.principal, cell.label, purpose=cell.purpose, recipients=extra), cell
+                Request(Action.SHARE, self.authority.principal, cell.label, purpose=cell.purpose, recipients=extra),
+                cell,
             )
         if names not in self._recipients:
             self._recipients[names] = tuple(parse_recipient(text) for text in policy.recipients(names))
@@ -361,7 +362,9 @@ class Session:
         scheme = self.authority.policy.scheme
         label = scheme.parse(target)
         if scheme.dominates(label, cell.label):
-            raise LabelError("not-lower", f"`{label}` is not lower than `{cell.label}`", "name the label to lower it to")
+            raise LabelError(
+                "not-lower", f"`{label}` is not lower than `{cell.label}`", "name the label to lower it to"
+            )
         if not reason.strip():
             raise ConfigError("no-reason", "a declassification needs a reason", 'pass reason="…"')
         request = Request(

@@ -1,7 +1,7 @@
 """Starting a guarded session: home, authority, interception.
 
-Enters: the account's home. Leaves: a session that decides every execution of this process. Never: an identity, but for the
-one that first use makes and writes to its file.
+Enters: the account's home. Leaves: a session that decides every execution of this process. Never: an identity, but for
+the one that first use makes and writes to its file.
 """
 
 from __future__ import annotations

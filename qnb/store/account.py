@@ -67,12 +67,12 @@ def _observe_log(path: Path) -> tuple[int | None, int | None, str | None]:
     try:
         with Log.open(path, readonly=True) as log:
             allowed: set[int] = set()
-            for index, data in enumerate(log.entries(0, log.size)):
+            for index, data in enumerate(log.entries()):
                 view = parse_statement(data)
-                if view.kind == "decision" and view.decision == "allow" and view.action == "execute":
+                if view.kind == "decision" and view.allow and view.action == "execute":
                     allowed.add(index)
-                elif view.kind == "execution" and view.decision_index is not None:
-                    allowed.discard(view.decision_index)
+                elif view.kind == "execution" and view.decision is not None:
+                    allowed.discard(view.decision)
             return log.size, len(allowed), None
     except QnbError as error:
         return None, None, error.message

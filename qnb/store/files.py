@@ -1,7 +1,7 @@
 """Writing files so that a crash leaves the old one or the new one, never half of either.
 
-Enters: bytes and a path. Leaves: a durable file with the mode asked for. Never: a temporary file in another folder, which
-could be another file system or world-readable.
+Enters: bytes and a path. Leaves: a durable file with the mode asked for. Never: a temporary file in another folder,
+which could be another file system or world-readable.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def atomic_writer(path: Path, *, mode: int = 0o600, replace: bool = True) -> Ite
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         if replace:
-            os.replace(name, path)
+            Path(name).replace(path)
         else:
             os.link(name, path)
-            os.unlink(name)
+            Path(name).unlink()
         _sync_folder(folder)
     except OSError as error:
         _remove(name)
@@ -84,7 +84,8 @@ def read_private(path: Path) -> bytes:
             return file.read()
     except OSError as error:
         raise StorageError(
-            "unreadable", f"`{path}` cannot be read: {(error.strerror or 'input/output error').lower()}",
+            "unreadable",
+            f"`{path}` cannot be read: {(error.strerror or 'input/output error').lower()}",
             "check the path and its permissions",
         ) from None
 
@@ -98,14 +99,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _remove(name: str) -> None:
-    try:
-        os.unlink(name)
-    except FileNotFoundError:
-        return
+    Path(name).unlink(missing_ok=True)
 
 
 def _not_written(path: Path, error: OSError) -> StorageError:
     return StorageError(
-        "not-written", f"`{path}` cannot be written: {(error.strerror or 'input/output error').lower()}",
+        "not-written",
+        f"`{path}` cannot be written: {(error.strerror or 'input/output error').lower()}",
         "check the folder's permissions and free space",
     )

@@ -80,10 +80,14 @@ class Wire:
         self.manager.start_kernel(env=environment, stdout=self.log, stderr=self.log, cwd=str(home))
         self.client: BlockingKernelClient = self.manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=_PATIENCE)
-        self.must(setup)
         encoded = base64.b64encode(CANARY.encode()).decode()
-        self.must(f"import base64\nCANARY = base64.b64decode('{encoded}').decode()")
+        try:
+            self.client.wait_for_ready(timeout=_PATIENCE)
+            self.must(setup)
+            self.must(f"import base64\nCANARY = base64.b64decode('{encoded}').decode()")
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the kernel."""

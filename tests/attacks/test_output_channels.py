@@ -238,7 +238,7 @@ def test_late_output_joins_the_sealed_output(wire, canary: str) -> None:
             "gate.set(); pulse.set(); await asyncio.sleep(0)\nif 'child' in dir():\n"
             "    child.communicate((CANARY + 'late process').encode())\nprint('public')"
         )
-        assert [stream["text"] for stream in reply.of("stream")] == ["public\n"]
+        assert "".join(stream["text"] for stream in reply.of("stream")) == "public\n"
         held = [wire.opened(message["data"][MIME]) for message in reply.of("update_display_data")]
         if not any(f"late {what}" in text for text in held):
             bundle = wire.await_sealed(f"late {what}")["content"]["data"][MIME]

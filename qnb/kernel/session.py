@@ -1,8 +1,8 @@
 """The story of a cell: label, decision, execution on a copy, record, sealed output, entry, display.
 
 Enters: what the magic, the interceptor and the output channel saw. Leaves: decisions, entries and sealed bundles.
-Never: an identity (the kernel seals with public recipients and can open nothing), an execution without a durable decision, a
-result or an output that could not be recorded.
+Never: an identity (the kernel seals with public recipients and can open nothing), an execution without a durable
+decision, a result or an output that could not be recorded.
 
 The label is kernel-global and floats up (LIO's current label): a contextvar would be lost in user threads.
 """

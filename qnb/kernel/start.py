@@ -1,13 +1,18 @@
 """Starting a guarded session: home, authority, interception.
 
-Enters: the account's home. Leaves: a session that decides every execution of this process. Never: an identity, but for
-the one that first use makes and writes to its file.
+Enters: the account's home. Leaves: a session that decides every execution of this process; when it cannot be opened, a
+process in which no circuit runs.
+Never: an identity, but for the one that first use makes and writes to its file.
 """
 
 from __future__ import annotations
 
+from typing import NoReturn
+
+from qnb.errors import ExecutionError, QnbError
 from qnb.kernel import intercept
 from qnb.kernel.session import Session
+from qnb.model import Call
 from qnb.store.authority import Authority
 from qnb.store.config import ensure_home, home
 
@@ -16,10 +21,25 @@ def start_session() -> Session:
     """Open the authority and guard the SDK.
 
     Raises:
-        QnbError: the policy or the log cannot be used.
+        QnbError: the policy or the log cannot be used. From then on no circuit runs; plain Python does.
     """
-    place = home()
-    ensure_home(place)
-    session = Session(Authority.open(place), check_guard=intercept.check, settle=intercept.settle)
+    try:
+        place = home()
+        ensure_home(place)
+        session = Session(Authority.open(place), check_guard=intercept.check, settle=intercept.settle)
+    except QnbError as error:
+        intercept.install(_Refusing(error))
+        raise
     intercept.install(session)
     return session
+
+
+class _Refusing:
+    """Stands where the session would: whoever asked to be guarded is not let run unguarded."""
+
+    def __init__(self, error: QnbError) -> None:
+        self._message, self._hint = error.message, error.hint
+
+    def begin(self, call: Call) -> NoReturn:  # noqa: ARG002 -- nothing about a call could change the answer
+        """Refuse."""
+        raise ExecutionError("no-authority", f"no circuit runs, because nobody can decide: {self._message}", self._hint)

@@ -1,4 +1,4 @@
-"""The real JupyterLab in a real Chromium: token and XSRF checks on, a home of its own, nothing of the caller's account."""
+"""The real JupyterLab in a real Chromium: token and XSRF checks on, a home of its own, the caller's account untouched."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def save_notebook(path: Path, bundles: list[Any]) -> None:
 def test_notebook_with_sealed_outputs_shows_a_card_for_each(
     lab: Any, open_notebook: Callable[..., Page], screenshot: Callable[[Page, str], Path], theme: str
 ) -> None:
-    """Each card says label, state, who can open it and where its entry is, and wins over the HTML fallback beside it."""
+    """Each card says label, state, who can open it and where its entry is; it goes before the HTML beside it."""
     bundles = [make_bundle(*cell) for cell in CELLS]
     save_notebook(lab.root / "sealed.ipynb", bundles)
     page = open_notebook("sealed.ipynb", theme=theme)

@@ -29,6 +29,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from qnb.core.seal.output import MIME
 from qnb.errors import ConfigError, ExecutionError, StorageError
+from qnb.store.config import ensure_home, home
 from qnb.store.files import write_atomic
 
 # not `%load_ext`: the notebook may have that line itself, and IPython would remark on the second
@@ -58,6 +59,10 @@ def execute(
             "no-such-folder", f"the folder `{target.parent}` does not exist", "create it or name another output"
         )
     nb = _load(notebook)
+    first_use = ensure_home(home())
+    if first_use.recipient is not None:
+        # the kernel's own word on this would be lost with the output of the load
+        click.echo(f"made an identity: {first_use.identity}; back it up: {first_use.backup}", err=True)
     run = _Run(nb, notebook.resolve().parent, kernel_name, timeout, allow_errors)
     reporter = _Silent() if as_json else _reporter(run.total)
     try:

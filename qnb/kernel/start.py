@@ -25,12 +25,16 @@ def start_session() -> Session:
     """
     try:
         place = home()
-        ensure_home(place)
+        report = ensure_home(place)
         session = Session(Authority.open(place), check_guard=intercept.check, settle=intercept.settle)
     except QnbError as error:
         intercept.install(_Refusing(error))
         raise
     intercept.install(session)
+    if report.recipient is not None:
+        # said once, at first use: nobody reads the documentation of a key that they do not know they have
+        print(f"qnb made an identity for you: {report.identity}")  # noqa: T201 -- a notebook's way to tell its user
+        print(f"Back it up; without it nobody can open what is sealed for you: {report.backup}")  # noqa: T201
     return session
 
 

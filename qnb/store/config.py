@@ -117,7 +117,8 @@ def load_policy_folder(folder: Path) -> Policy:
     try:
         return parse_policy(contents["qnb.toml"], contents["policy.cedar"], contents["policy.cedarschema"])
     except PolicyError as error:
-        raise PolicyError(error.code, f"{folder}{os.sep}{error.message}", error.hint) from None
+        hint = error.hint or "mend it, or put back the version that held; `qnb policy check` tries it"
+        raise PolicyError(error.code, f"{folder}{os.sep}{error.message}", hint) from None
 
 
 def check_home(home: Path, mounts: str | None = None) -> None:

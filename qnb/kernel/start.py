@@ -14,7 +14,7 @@ from qnb.kernel import intercept
 from qnb.kernel.session import Session
 from qnb.model import Call
 from qnb.store.authority import Authority
-from qnb.store.config import ensure_home, home
+from qnb.store.config import HomeReport, ensure_home, home
 
 
 def start_session() -> Session:
@@ -25,7 +25,7 @@ def start_session() -> Session:
     """
     try:
         place = home()
-        report = ensure_home(place)
+        report: HomeReport = ensure_home(place)
         session = Session(Authority.open(place), check_guard=intercept.check, settle=intercept.settle)
     except QnbError as error:
         intercept.install(_Refusing(error))

@@ -68,6 +68,8 @@ def decode(text: str) -> tuple[str, bytes]:
     Raises:
         RecipientError: `bech32-malformed`.
     """
+    if not text.isascii():  # lower() folds other letters into ASCII ones
+        raise _malformed("has a character that is not allowed")
     lower = text.lower()
     if text != lower and text != text.upper():
         raise _malformed("mixes upper and lower case")

@@ -95,12 +95,6 @@ class SealedOutput:
 _BOUND = ("version", "label", "notebook", "cell", "session", "sequence", "state")
 
 
-def digest_source(source: str) -> str:
-    """SHA-256 of a cell's source, hex: UTF-8, line feeds, no white space at the end (front ends differ in both)."""
-    text = source.replace("\r\n", "\n").rstrip()
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def padme(length: int) -> int:
     """The padded length: at most 12 % more, and only O(log log n) bits of the length leak."""
     if length < 2:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qnb.core.seal.output import MIME, OutputHeader, SealedOutput, digest_source, open_output, parse_bundle
+from qnb.core.seal.output import MIME, OutputHeader, SealedOutput, open_output, parse_bundle
 from qnb.core.seal.recipient import Identity
+from qnb.core.statement import source_digest
 from qnb.errors import ConfigError, QnbError, SealError, TamperedError
 
 _FINDINGS = {
@@ -211,7 +212,7 @@ def _findings(sealed: SealedOutput, header: OutputHeader, cell: dict[str, Any]) 
     elif sealed.receipt is None:
         findings.append("unrecorded")
     source = cell_source(cell)
-    if header.source_digest is not None and source is not None and header.source_digest != digest_source(source):
+    if header.source_digest is not None and source is not None and header.source_digest != source_digest(source).hex():
         findings.append("source-edited")
     if header.notebook is None or header.cell is None:
         findings.append("unbound")

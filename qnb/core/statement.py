@@ -71,9 +71,9 @@ class Context:
 
 
 def source_digest(source: str) -> bytes:
-    """SHA-256 of a cell's source, magic line included: UTF-8, line feeds, no white space at its end.
+    """SHA-256 of a cell's source, magic line included: UTF-8, line feeds, no white space at the end.
 
-    Front ends differ in the line ends and the last newline that they keep.
+    Front ends differ in the last two between what they send to a kernel and what they save.
     """
     return sha256(source.replace("\r\n", "\n").rstrip().encode("utf-8", "surrogatepass")).digest()
 

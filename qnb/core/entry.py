@@ -131,3 +131,32 @@ def parse_statement(entry: bytes) -> EntryView:
     ):
         raise VerificationError("statement", "the entry has a field of the wrong type")
     return view
+
+
+# what an answer says of the decision it refers to, the worst last
+_STATUS_ORDER = ("ok", "cancelled", "failed")
+_NEVER_ANSWERED = frozenset({"load"})
+
+
+def worst_status(*statuses: str | None) -> str | None:
+    """The worst of the statuses of the entries that answer one decision; None when there are none."""
+    known = [status for status in statuses if status in _STATUS_ORDER]
+    return max(known, key=_STATUS_ORDER.index) if known else None
+
+
+def status_of(view: EntryView, answer: str | None) -> str | None:
+    """The status under which an entry is listed.
+
+    Args:
+        view: the entry.
+        answer: `worst_status` of the entries that refer to it; None if none does.
+
+    Returns:
+        denied for a denial; for an allowed decision that of its answers, `open` while there are none; for an
+        execution, retrieval or unseal its own; else None.
+    """
+    if view.kind != "decision":
+        return view.status
+    if not view.allow:
+        return "denied"
+    return answer or (None if view.action in _NEVER_ANSWERED else "open")

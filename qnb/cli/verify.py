@@ -1,0 +1,152 @@
+"""`qnb verify`: the log, or each sealed output of a notebook, step by step.
+
+Enters: a notebook's name, public keys. Leaves: every step with its answer; exit code 1 when one did not hold. Never:
+opens anything, changes anything, or hides what could not be checked.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from qnb.core.audit import audit_log
+from qnb.core.checkpoint import VKeys, parse_signer, parse_vkeys
+from qnb.core.digester import Digester
+from qnb.core.entry import parse_statement
+from qnb.core.verify import UNAUTHENTICATED, LogAtHand, Report, audit_notebook
+from qnb.errors import ConfigError, VerificationError
+from qnb.store.config import home
+from qnb.store.files import read_private
+from qnb.store.log import Log
+
+_PROGRESS_FROM = 20_000  # entries; a smaller log is checked before a bar is drawn
+_SEAL_MARK = b'"predicateType":"urn:qnb:predicate:seal:v1"'
+
+
+@click.command()
+@click.argument("notebook", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--key", "keys", multiple=True, metavar="VKEY", help="File with the signer's public keys (log.vkey), or a key."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def verify(*, notebook: Path | None, keys: tuple[str, ...], as_json: bool) -> None:
+    """Check this account's log, or every sealed output of NOTEBOOK against its entry.
+
+    NOTEBOOK is checked with the log when it is this account's, without it otherwise; what cannot be checked then is
+    said. Without --key only this account's own signer is known.
+
+    Example: qnb verify analysis.ipynb --key colleague.vkey
+    """
+    pinned = _load_keys(keys)
+    reports = list(_verify_log(pinned, quiet=as_json) if notebook is None else _verify_notebook(notebook, pinned))
+    held = all(report.held for report in reports)
+    authenticated = bool(reports) and all(report.authenticated for report in reports)
+    if as_json:
+        click.echo(json.dumps({"held": held, "authenticated": authenticated, "checked": [_plain(r) for r in reports]}))
+    else:
+        _print(reports, held=held, authenticated=authenticated)
+    if not held:
+        raise click.exceptions.Exit(1)
+
+
+def _verify_log(pinned: VKeys | None, *, quiet: bool) -> Iterator[Report]:
+    with Log.open(home() / "log.db", readonly=True) as log, _progress(log.size, quiet=quiet) as progress:
+        yield audit_log(log.rows(), log.checkpoints(), log.evaluations, vkeys=pinned or _own_keys(), progress=progress)
+
+
+def _verify_notebook(path: Path, pinned: VKeys | None) -> Iterator[Report]:
+    try:
+        nb = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        raise ConfigError("not-a-notebook", f"`{path}` is not a notebook", "give a file in the .ipynb format") from None
+    database = home() / "log.db"
+    if not database.exists():
+        yield from audit_notebook(nb, log=None, vkeys=pinned, digester=None)
+        return
+    with Log.open(database, readonly=True) as log:
+        yield from audit_notebook(nb, log=_at_hand(log), vkeys=pinned, digester=_own_digester())
+
+
+def _at_hand(log: Log) -> LogAtHand:
+    seals: dict[tuple[str | None, str], int] = {}
+
+    def latest_seal(notebook: str | None, cell: str) -> int | None:
+        if not seals:
+            for index, _, body in log.rows():
+                if _SEAL_MARK in body:
+                    try:
+                        view = parse_statement(body)
+                    except VerificationError:  # `qnb verify` without a notebook names it
+                        continue
+                    if view.cell is not None:
+                        seals[view.notebook, view.cell] = index
+        return seals.get((notebook, cell))
+
+    return LogAtHand(log.origin, log.size, log.root(), log.entry, log.consistency_proof, latest_seal, _own_keys())
+
+
+def _load_keys(keys: Sequence[str]) -> VKeys | None:
+    if not keys:
+        return None
+    lines = []
+    for key in keys:
+        try:
+            lines.append(Path(key).read_text(encoding="utf-8") if Path(key).is_file() else key)
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError("vkey", f"`{key}` cannot be read as a key file", "give the signer's log.vkey") from None
+    return parse_vkeys("\n".join(lines))
+
+
+def _own_keys() -> VKeys | None:
+    path = home() / "log.vkey"
+    return parse_vkeys(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _own_digester() -> Digester | None:
+    path = home() / "log.key"
+    return Digester(parse_signer(read_private(path).decode("utf-8", "replace")).digest_key) if path.exists() else None
+
+
+@contextmanager
+def _progress(size: int, *, quiet: bool) -> Iterator[Any]:
+    if quiet or size < _PROGRESS_FROM or not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=size, label="checking", file=sys.stderr) as bar:
+        yield lambda done: bar.update(done - bar.pos)
+
+
+def _plain(report: Report) -> dict[str, Any]:
+    steps = [
+        {"name": s.name, "held": s.held, "detail": s.detail, "code": s.code, "entry": s.entry} for s in report.steps
+    ]
+    return {"subject": report.subject, "held": report.held, "authenticated": report.authenticated, "steps": steps}
+
+
+def _print(reports: Sequence[Report], *, held: bool, authenticated: bool) -> None:
+    marks: dict[bool | None, tuple[str, str]] = {True: ("ok", "green"), False: ("FAILED", "red"), None: ("-", "yellow")}
+    if sys.stdout.isatty() and sys.stdout.encoding.lower().startswith("utf"):
+        marks = {True: ("✓", "green"), False: ("✗", "red"), None: ("\N{EN DASH}", "yellow")}
+    width = max(len(mark) for mark, _ in marks.values())
+    for report in reports:
+        click.secho(report.subject, bold=True)
+        for step in report.steps:
+            mark, colour = marks[step.held]
+            click.echo(f"  {click.style(mark.ljust(width), fg=colour)} {step.name.ljust(11)} {_clean(step.detail)}")
+    if not reports:
+        click.echo("no sealed outputs: nothing to verify")
+    elif not held:
+        click.secho("did not hold", fg="red", bold=True)
+    else:
+        click.secho("held" if authenticated else UNAUTHENTICATED, bold=True)
+
+
+def _clean(text: str) -> str:
+    """Nothing that stands in a notebook or a log may drive a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,4 +1,4 @@
-"""The real JupyterLab in a real Chromium: token and XSRF checks on, a home of its own, the caller's account untouched."""
+"""The real JupyterLab in a real Chromium: token and XSRF checks on, a home of its own, no trace in the caller's."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ipykernel.jsonutil import encode_images, json_clean
 from IPython.utils.tokenutil import token_at_cursor
 from jupyter_client.session import extract_header
 
@@ -167,12 +168,12 @@ class KernelOutputs:
         """Show a MIME bundle in clear below the current cell, whatever its label."""
         self._parents.flush()
         parent = extract_header(self._kernel.get_parent("shell"))
-        content = {"data": dict(bundle), "metadata": dict(metadata or {}), "transient": {}}
-        self._publish("display_data", content, parent)
+        content = {"data": encode_images(dict(bundle)), "metadata": dict(metadata or {}), "transient": {}}
+        self._publish("display_data", json_clean(content), parent)
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
-    def send(  # noqa: PLR0917 - Session.send's own signature
+    def send(
         self,
         stream: Any,
         msg_or_type: Any,

@@ -50,7 +50,7 @@ class OutputHeader:
         session: id of the kernel session.
         sequence: counts the sealed outputs of a session; live updates of one cell share it.
         state: `running`, `ok`, `failed` or `interrupted`.
-        source_digest: `digest_source` of the cell's source; None when it is not known.
+        source_digest: `source_digest` of the statements, hex; None when it is not known.
         label: effective label, `restricted//phi`.
         notebook, cell: ids where known, else None.
         purpose: as given in the cell; None when not given.

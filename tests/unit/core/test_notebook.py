@@ -9,7 +9,8 @@ import pytest
 
 from qnb.core.notebook import explain_finding, find_outputs, open_notebook, sealed_outputs
 from qnb.core.seal import generate_identity, seal
-from qnb.core.seal.output import MIME, OutputHeader, digest_source, pack_output, sealed_bundle
+from qnb.core.seal.output import MIME, OutputHeader, pack_output, sealed_bundle
+from qnb.core.statement import source_digest
 from qnb.errors import ConfigError, DeniedError, NoIdentityMatchError, SealError, TamperedError
 from qnb.model import Action, Decision, Label, Receipt
 
@@ -20,7 +21,7 @@ RECEIPT = Receipt("qnb.test/log", 41, b"l" * 32, (), "note")
 
 def sealed_cell(cell: str, text: str, identity: Any = ALICE, **changes: Any) -> dict[str, Any]:
     source = f"%%qsecure restricted\n{text}"
-    header = OutputHeader(1, "s", 1, "ok", digest_source(source), "restricted", "nb", cell, None)
+    header = OutputHeader(1, "s", 1, "ok", source_digest(source).hex(), "restricted", "nb", cell, None)
     header = replace(header, **changes)
     outputs = [
         {"output_type": "stream", "name": "stdout", "text": text},

@@ -10,7 +10,6 @@ from qnb.core.seal import generate_identity, seal
 from qnb.core.seal.output import (
     MIME,
     OutputHeader,
-    digest_source,
     open_output,
     pack_output,
     padme,
@@ -18,6 +17,7 @@ from qnb.core.seal.output import (
     sealed_bundle,
     unpack_output,
 )
+from qnb.core.statement import source_digest
 from qnb.errors import NoIdentityMatchError, SealError, TamperedError
 from qnb.model import Receipt
 
@@ -28,7 +28,7 @@ HEADER = OutputHeader(
     session="s-1",
     sequence=3,
     state="ok",
-    source_digest=digest_source("x"),
+    source_digest=source_digest("x").hex(),
     label="restricted//phi",
     notebook="nb",
     cell="c",

@@ -1,176 +1,285 @@
-"""Following a job to its end, so that nobody gets a result before it is recorded.
+"""Following a result to its end: exactly one outcome per ticket, and nothing for the caller before it is recorded.
 
-Enters: what a guarded call returned. Leaves: exactly one outcome for its ticket.
-Never: hands out a result whose record failed; takes a timeout of `result()` for the end of the job.
+Enters: what a guarded call returned. Leaves: `ticket.end(outcome)`, once; then the result.
+Never: records in a worker thread, waits for a job that nobody asked for, or hands out a result whose record failed.
+
+A job is followed in three ways. Its `result` and `cancel` are hooked in its class, so that the caller gets the result
+through us. Its future, where it has one, tells when it ended (the time counts, not the moment of asking). And `settle`
+asks after the jobs that nobody asked for: the session calls it at each cell's end.
+
+`result()` of a job that nobody saw submitted has no follower and passes: that is a retrieval, a decision of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from types import FunctionType
 from typing import Any, Protocol
 
-from qiskit.primitives.containers import BitArray, PrimitiveResult
-from qiskit.result import Result
-
-from qnb.core.circuits import digest_result
-from qnb.errors import QnbError
-from qnb.kernel.intercept.trampoline import Trampoline
+from qnb.errors import ExecutionError, QnbError
+from qnb.kernel.intercept import trampoline
+from qnb.kernel.intercept.token import Token
+from qnb.kernel.intercept.trampoline import Hook
 from qnb.model import Outcome
 
 
 class Ticket(Protocol):
-    """The session's `Ticket`."""
+    """The session's right to run one evaluation."""
 
     def end(self, outcome: Outcome) -> None:
-        """Record how the execution ended; raises QnbError when that failed."""
+        """Record how it ended."""
 
 
-class Pending:
-    """One execution that has been handed over and not yet been recorded."""
+class Follower:
+    """Owes one ticket its outcome.
 
-    def __init__(self, ticket: Ticket, started: float) -> None:
+    Args:
+        ticket: what `session.begin` gave.
+        token: closed when the outcome is known.
+    """
+
+    def __init__(self, ticket: Ticket, token: Token) -> None:
         self._ticket = ticket
-        self._started = started
+        self._token = token
+        self._started = time.perf_counter()
+        self._stopped: float | None = None
         self._lock = threading.RLock()
         self._ended = False
-        self._failure: QnbError | None = None
+        self._failure: BaseException | None = None
+        self._readers: set[int] = set()
+        self._job: Any = None  # held while it runs: a job that its caller drops is followed all the same
 
     @property
     def ended(self) -> bool:
-        """Whether the outcome has been taken in."""
+        """Whether the ticket has its outcome."""
         return self._ended
 
-    def returned(self, result: Any) -> None:
-        """It came to a result.
+    # --- outcomes -----------------------------------------------------------------------------------------------------
+
+    def returned(self, value: Any) -> None:
+        """The execution gave `value`.
 
         Raises:
-            QnbError: that could not be recorded, now or when another thread tried.
+            QnbError: it could not be recorded; `value` must be withheld.
         """
-        self._end(lambda seconds: observe(result, seconds))
+        self._end(lambda: _outcome(value, self._seconds()))
 
-    def raised(self, error: BaseException) -> None:
-        """It ended with an exception; errors and text as `returned`."""
+    def failed(self, error: BaseException) -> None:
+        """The execution raised.
+
+        Raises:
+            QnbError: it could not be recorded.
+        """
         status = "cancelled" if isinstance(error, CancelledError) else "failed"
-        cls = type(error)
-        self._end(lambda seconds: Outcome(status, error=f"{cls.__module__}.{cls.__qualname__}", seconds=seconds))
+        name = f"{type(error).__module__}.{type(error).__qualname__}"
+        self._end(lambda: Outcome(status, error=name, seconds=self._seconds()))
 
-    def completed(self, future: Future[Any]) -> None:
-        """Its future is done; what cannot be recorded is kept for whoever asks for the result."""
-        try:
-            if future.cancelled():
-                self.raised(CancelledError())
-            elif (error := future.exception()) is not None:
-                self.raised(error)
-            else:
-                self.returned(future.result())
-        except QnbError:
-            return
+    def cancelled(self) -> None:
+        """The execution was given up before it ended.
 
-    def _end(self, outcome: Callable[[float], Outcome]) -> None:
-        seconds = time.perf_counter() - self._started
+        Raises:
+            QnbError: it could not be recorded.
+        """
+        self._end(lambda: Outcome("cancelled", seconds=self._seconds()))
+
+    def _end(self, make: Callable[[], Outcome]) -> None:
         with self._lock:
             if not self._ended:
                 self._ended = True
+                self._token.open = False
+                self._job = None
+                _pending.pop(id(self), None)
+                # Whoever asks again must be refused too, also when the record itself was interrupted.
+                self._failure = ExecutionError(
+                    "unrecorded-result",
+                    "the execution ran but its outcome was not recorded, so its result is withheld",
+                    "run the cell again",
+                )
                 try:
-                    self._ticket.end(outcome(seconds))
+                    self._ticket.end(make())
                 except QnbError as error:
                     self._failure = error
-            if self._failure is not None:
+                    raise
+                self._failure = None
+            elif self._failure is not None:
                 raise self._failure
 
+    def _seconds(self) -> float:
+        stopped = time.perf_counter() if self._stopped is None else self._stopped
+        return stopped - self._started
 
-_pending: weakref.WeakKeyDictionary[Any, Pending] = weakref.WeakKeyDictionary()
-_hooked: dict[FunctionType, Trampoline] = {}
+    # --- jobs ---------------------------------------------------------------------------------------------------------
+
+    def watch(self, job: Any) -> None:
+        """Follow `job` from here on."""
+        self._job = job
+        _pending[id(self)] = self
+        future = _future(job)
+        if future is not None:
+            # holds the follower weakly: a future in a queue outlives what its caller keeps
+            mark = weakref.WeakMethod(self._mark_end)
+            future.add_done_callback(lambda _: (mark() or _ignore)())
+
+    def _mark_end(self) -> None:
+        """In a worker thread: note the time and close the token; recording is for the threads that ask."""
+        self._stopped = time.perf_counter()
+        self._token.open = False
+
+    def read(self, job: Any, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the job's own `result`, and hand out what it gives once that is recorded.
+
+        Raises:
+            QnbError: it could not be recorded.
+        """
+        thread = threading.get_ident()
+        if thread in self._readers:  # `result` of a subclass calling that of its base
+            return original(*args, **kwargs)
+        self._readers.add(thread)
+        try:
+            value = original(*args, **kwargs)
+        except BaseException as error:
+            if _is_over(job, error):
+                self.failed(error)
+            raise
+        finally:
+            self._readers.discard(thread)
+        self.returned(value)
+        return value
+
+    def settle(self, seconds: float) -> None:
+        """Record the job's outcome if it has ended, or ends within `seconds`.
+
+        Raises:
+            QnbError: it could not be recorded.
+        """
+        job = self._job
+        if job is None:
+            return
+        future = _future(job)
+        if future is not None and not future.done() and seconds > 0:
+            with contextlib.suppress(CancelledError, TimeoutError):
+                future.exception(timeout=seconds)
+        if not _is_over(job, None):
+            return
+        try:
+            job.result()
+        except Exception:  # noqa: BLE001 -- the job's own failure is in its outcome; ours is raised below
+            if self._failure is not None:
+                raise self._failure from None
 
 
-def follow(value: Any, pending: Pending) -> None:
-    """Follow what a guarded call returned: a job to its end, anything else is the result."""
-    if not callable(getattr(value, "result", None)):
-        pending.returned(value)
-        return
-    _hook_result(type(value))
-    _pending[value] = pending
-    future = getattr(value, "_future", None)
-    if isinstance(future, Future):
-        future.add_done_callback(pending.completed)
+_pending: dict[int, Follower] = {}
+_followers: weakref.WeakKeyDictionary[Any, Follower] = weakref.WeakKeyDictionary()
 
 
-def settle() -> None:
-    """Take in every followed job that has ended by now. One that has not stays open in the log until it ends.
+def follow(value: Any, follower: Follower) -> Any:
+    """Follow what a guarded call returned: a result is recorded now, a job when it ends.
 
     Raises:
-        QnbError: what ended could not be recorded.
+        QnbError: it could not be recorded; nothing is returned.
     """
-    for job, pending in list(_pending.items()):
-        future = getattr(job, "_future", None)
-        if not pending.ended and isinstance(future, Future) and future.done():
-            pending.completed(future)
-
-
-def hooks() -> Iterator[Trampoline]:
-    """The job classes' `result` functions that are hooked."""
-    return iter(_hooked.values())
-
-
-def unhook() -> None:
-    """Give the job classes their own `result` back."""
-    for trampoline in _hooked.values():
-        trampoline.restore()
-    _hooked.clear()
-
-
-def observe(result: Any, seconds: float | None = None) -> Outcome:
-    """What a result says of its execution: Aer tells a failure by `success`, not by an exception."""
-    shots = seed = None
-    status = "ok"
-    if isinstance(result, Result):
-        status = "ok" if result.success else "failed"
-        first = result.results[0] if result.results else None
-        shots = _agreed([getattr(item, "shots", None) for item in result.results])
-        seed = getattr(first, "seed_simulator", None) if len(result.results) == 1 else None
-    elif isinstance(result, PrimitiveResult):
-        shots = _agreed(
-            [value.num_shots for pub in result for value in pub.data.values() if isinstance(value, BitArray)]
-            or [pub.metadata.get("shots") for pub in result]
-        )
-    return Outcome(
-        status,
-        result=digest_result(result),
-        shots=shots,
-        seed=seed if isinstance(seed, int) else None,
-        seconds=seconds,
-    )
-
-
-def _agreed(values: list[Any]) -> int | None:
-    return values[0] if values and isinstance(values[0], int) and all(v == values[0] for v in values) else None
-
-
-def _hook_result(cls: type) -> None:
-    for base in cls.__mro__:
-        function = base.__dict__.get("result")
-        if function is not None:
-            if isinstance(function, FunctionType) and function not in _hooked:
-                _hooked[function] = Trampoline(function, _result)
-            return
-
-
-def _result(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    job = args[0] if args else None
-    pending = None if job is None else _pending.get(job)
-    if pending is None:
-        return original(*args, **kwargs)
+    if not callable(getattr(value, "result", None)):
+        follower.returned(value)
+        return value
     try:
-        value = original(*args, **kwargs)
-    except BaseException as error:
-        future = getattr(job, "_future", None)
-        if not isinstance(future, Future) or future.done():
-            pending.raised(error)
-        raise
-    pending.returned(value)
+        _followers[value] = follower
+    except TypeError:  # neither hashable nor weakly referable: nothing to hang a follower on, so wait for it here
+        follower.read(value, value.result, (), {})
+        return value
+    _hook(type(value))
+    follower.watch(value)
+    if getattr(value, "_async", True) is False:
+        follower.settle(0)
     return value
+
+
+def pending() -> int:
+    """How many executions have not been recorded as ended."""
+    return len(_pending)
+
+
+def settle(seconds: float = 0.0) -> None:
+    """Record every job that has ended, waiting at most `seconds` in all for those that have not.
+
+    Raises:
+        QnbError: one could not be recorded; the others were tried all the same.
+    """
+    deadline = time.perf_counter() + seconds
+    failure: QnbError | None = None
+    for follower in list(_pending.values()):
+        try:
+            follower.settle(max(0.0, deadline - time.perf_counter()))
+        except QnbError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+
+
+def _hook(cls: type) -> None:
+    for name, enter in (("result", _enter_result), ("cancel", _enter_cancel)):
+        for owner in cls.__mro__:
+            if name not in vars(owner) or getattr(vars(owner)[name], "__isabstractmethod__", False):
+                continue
+            function = trampoline.function_of(vars(owner)[name]) or trampoline.wrap(owner, name)
+            if function is not None:
+                trampoline.place(function, enter)
+
+
+def _enter_result(hook: Hook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    follower = _follower(args)
+    if follower is None:
+        return hook.original(*args, **kwargs)
+    return follower.read(args[0], hook.original, args, kwargs)
+
+
+def _enter_cancel(hook: Hook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    value = hook.original(*args, **kwargs)
+    follower = _follower(args)
+    if follower is not None and _is_cancelled(args[0]):
+        follower.cancelled()
+    return value
+
+
+def _follower(args: tuple[Any, ...]) -> Follower | None:
+    try:
+        return _followers.get(args[0]) if args else None
+    except TypeError:
+        return None
+
+
+def _future(job: Any) -> Future[Any] | None:
+    future = getattr(job, "_future", None)
+    return future if isinstance(future, Future) else None
+
+
+def _is_over(job: Any, error: BaseException | None) -> bool:
+    """Whether the job has ended; `error` is what asking for its result raised."""
+    future = _future(job)
+    if future is not None:
+        return future.done()
+    asked = getattr(job, "in_final_state", None)
+    if callable(asked):
+        return bool(asked())
+    return error is not None and not isinstance(error, (TimeoutError, KeyboardInterrupt))
+
+
+def _is_cancelled(job: Any) -> bool:
+    future = _future(job)
+    if future is not None:
+        return future.cancelled()
+    asked = getattr(job, "cancelled", None)
+    return bool(asked()) if callable(asked) else getattr(job.status(), "name", None) == "CANCELLED"
+
+
+def _ignore() -> None:
+    return None
+
+
+def _outcome(value: Any, seconds: float) -> Outcome:
+    from qnb.kernel.intercept.outcomes import outcome_of  # imports the SDK, which a guarded call has loaded by now
+
+    return outcome_of(value, seconds)

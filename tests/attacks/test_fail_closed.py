@@ -153,7 +153,8 @@ def test_nobody_to_seal_to_refuses_the_cell(home: Path) -> None:
         PRELUDE.replace(
             "from qnb.kernel.start import start_session",
             # what first use would do is to name a recipient
-            "import qnb.kernel.start as start; start.ensure_home = start.HomeReport; start_session = start.start_session",
+            "import qnb.kernel.start as start; start.ensure_home = start.HomeReport\n"
+            "start_session = start.start_session",
         ),
     )
     assert said.split() == ["no-recipient", "True"]

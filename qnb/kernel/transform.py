@@ -90,12 +90,12 @@ class LineTransform:
             parse_directive(line)
         except QnbError:
             return lines
-        body: list[str] = leading_indent(lines[1:])  # type: ignore[no-untyped-call]
+        body: list[str] = leading_indent(lines[1:])
         blank = 0
         while blank < len(body) and not body[blank].strip():
             blank += 1
         # our marker is the first line from here on, so that IPython would no longer see a cell magic below it
-        return [f"{line!r}\n", *body[:blank], *cell_magic(body[blank:])]  # type: ignore[no-untyped-call]
+        return [f"{line!r}\n", *body[:blank], *cell_magic(body[blank:])]
 
 
 class TreeCheck:

@@ -80,7 +80,7 @@ def _expected(messages: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]
 
 
 @given(_MESSAGES)
-@settings(derandomize=True)
+@settings(derandomize=True, deadline=None)
 def test_any_messages_give_the_outputs_of_the_protocol(messages: list[tuple[str, dict[str, Any]]]) -> None:
     """Streams run together, updates land, clears clear, and the result is valid nbformat."""
     accumulator = OutputAccumulator()
@@ -96,7 +96,7 @@ def test_any_messages_give_the_outputs_of_the_protocol(messages: list[tuple[str,
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 1.0), st.integers(0, 200_000)), min_size=1, max_size=400))
-@settings(derandomize=True)
+@settings(derandomize=True, deadline=None)
 def test_versions_of_a_growing_output_stay_within_about_twice_its_size(steps: list[tuple[float, int]]) -> None:
     """Whatever the rhythm, versions weigh at most twice the final size, beside the slack and the trickle."""
     pace = Pace(0.0, delay=0.3, interval=0.1, share=0.05)
@@ -104,7 +104,7 @@ def test_versions_of_a_growing_output_stay_within_about_twice_its_size(steps: li
     for wait, more in steps:
         now, size = now + wait, size + more
         if now >= pace.due(size):
-            assert last is None or now - last >= 0.1
+            assert last is None or now - last >= 0.1 - 1e-9
             pace.published(now, size)
             last = now
     assert pace.spent <= 2 * size + pace.slack + pace.trickle * now + pace.overhead

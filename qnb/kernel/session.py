@@ -150,10 +150,12 @@ class Session:
             cell.source = source_digest(raw)
             self._latest = cell
             _CURRENT.set(cell)
+            # also before a cell that is not classified: what was imported or defined since is guarded by looking
+            missing = self._check_guard()
             try:
                 cell.refused = refused
                 if refused is None and cell.classified:
-                    self._prepare(cell)
+                    self._prepare(cell, missing)
             except QnbError as error:
                 cell.refused = error
             if cell.classified and cell.refused is None:
@@ -184,9 +186,8 @@ class Session:
             self._sequence, label, policy.handling(label).seal, carried=None if label == own else self._raised_by
         )
 
-    def _prepare(self, cell: Cell) -> None:
+    def _prepare(self, cell: Cell, missing: list[str]) -> None:
         """Make sure that a classified cell can be guarded and sealed before anything of it runs."""
-        missing = self._check_guard()
         if missing:
             raise ExecutionError(
                 "guard-removed",

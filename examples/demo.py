@@ -153,6 +153,12 @@ def _clear(nb: Any) -> Iterator[str]:
                 yield output.get("text", "") + output.get("data", {}).get("text/plain", "")
 
 
+def _clear_beside(nb: Any, cell_id: str) -> str:
+    one = copy.copy(nb)
+    one.cells = [cell for cell in nb.cells if cell.id == cell_id]
+    return "".join(_clear(one)).strip()
+
+
 def encodings(canary: bytes) -> Iterator[bytes]:
     """The ways in which a canary could stand in a file: raw, as JSON text, in hex, in base64 at each alignment."""
     yield canary
@@ -197,7 +203,9 @@ class _Account:
     def say(self, holds: bool, promise: str, detail: str = "") -> None:  # noqa: FBT001 -- the verdict comes first
         self.held &= holds
         mark = "[green]holds [/]" if holds else "[bold red]BROKEN[/]"
-        self._console.print(f"  {mark}  {promise}" + (f" [dim]{detail}[/]" if detail else ""), highlight=False)
+        self._console.print(f"  {mark}  {promise}", highlight=False, soft_wrap=True)
+        if detail:
+            self._console.print(f"          [dim]{detail}[/]", highlight=False, soft_wrap=True)
 
 
 def main() -> int:
@@ -217,9 +225,10 @@ def main() -> int:
     console.print(_entries_table(log_entries(HOME)))
     console.rule("[bold]what was sealed, for whom", align="left")
     console.print(_sealed_table(sealed))
-    for text in _clear(sealed):
-        if text.strip():
-            console.print("[dim]in clear:[/]", text.strip().splitlines()[0], highlight=False)
+    declassified = [cell for cell, _ in sealed_bundles(sealed) if _clear_beside(sealed, cell)]
+    for cell in declassified:
+        console.print(f"\ndeclassified by cell {cell}, with a reason, so in clear:", highlight=False)
+        console.print(f"  {_clear_beside(sealed, cell)}", highlight=False, soft_wrap=True)
 
     console.rule("[bold]does it hold?", align="left")
     account = _Account(console)
@@ -240,7 +249,7 @@ def _check(account: _Account, console: Console, sealed: Any) -> None:
     log = qnb("verify", home=HOME)
     account.say(log.returncode == 0, "the log is whole and signed", "qnb verify")
     denied = [entry for entry in log_entries(HOME) if entry["decision"] == "deny"]
-    account.say(bool(denied), "the run outside the allowed zones was denied, on the record", "qnb log list")
+    account.say(bool(denied), "the run in an unknown zone was denied, on the record", "qnb log list")
 
     unsealed = qnb("unseal", SEALED, "-o", OPENED, home=HOME)
     opens = unsealed.returncode == 0 and stat.S_IMODE(OPENED.stat().st_mode) == 0o600
@@ -258,8 +267,8 @@ def _check(account: _Account, console: Console, sealed: Any) -> None:
     control = leaks(secrets, [OPENED])
     account.say(
         bool(secrets) and not found and len(control) == len(secrets),
-        f"none of {len(secrets)} pieces of plaintext is in any of {len(searched)} files: notebook, log, keys, history",
-        "raw, base64, hex; all are found in the opened file",
+        f"none of {len(secrets)} pieces of plaintext is in the notebook on disk, nor in any of {len(searched)} files",
+        "searched for raw, as base64 and as hex; the opened file has them all",
     )
     for path in sorted({path for path, _ in found}):
         console.print(f"          in {path.relative_to(DEMO)}", highlight=False)

@@ -82,7 +82,7 @@ def unseal(
 
     Example: qnb unseal analysis.ipynb
     """
-    ask = _ask_passphrase if sys.stdin.isatty() else None
+    ask = _ask_passphrase if _at_terminal() else None
 
     def keys() -> Sequence[Identity]:
         return load_identities(identities or (_own_identity(),), ask)
@@ -188,6 +188,10 @@ def _own_identity() -> Path:
     if not path.exists():
         raise ConfigError("no-identity", f"there is no identity at `{path}`", "name one with `-i`, or run `qnb init`")
     return path
+
+
+def _at_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _ask_passphrase() -> str:

@@ -8,6 +8,7 @@ Spec: docs/spec/fingerprint.md, "Classical expressions".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from qiskit.circuit import ClassicalRegister, Clbit, QuantumCircuit
@@ -19,9 +20,8 @@ from qnb.core.circuits.encoding import UnencodableError, encode, number
 class Scope:
     """The classical names that mean something inside one circuit or block: its bits, and the variables in reach."""
 
-    def __init__(self, circuit: QuantumCircuit, outer: Scope | None) -> None:
-        self._circuit = circuit
-        self._clbits: dict[Any, int] | None = None
+    def __init__(self, circuit: QuantumCircuit, clbits: Mapping[Clbit, int], outer: Scope | None) -> None:
+        self._clbits = clbits
         self._variables: dict[Any, int] = {} if outer is None else dict(outer._variables)
         data = circuit._data
         some = circuit.num_vars or data.num_captured_vars or data.num_declared_stretches or data.num_captured_stretches
@@ -47,8 +47,6 @@ class Scope:
 
     def bit(self, bit: Clbit) -> bytes:
         """A classical bit by its position."""
-        if self._clbits is None:
-            self._clbits = {item: position for position, item in enumerate(self._circuit.clbits)}
         return number(self._clbits[bit])
 
     def register(self, register: ClassicalRegister) -> bytes:

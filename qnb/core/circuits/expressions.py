@@ -120,16 +120,56 @@ def _product(left: Node, right: Node) -> Node:
 
 def encode_node(node: Node, mark: Callable[[Parameter], bytes]) -> bytes:
     """The bytes of a normal form, each parameter spelled by `mark`."""
-    kind = node[0]
-    if kind == "p":
-        return b"p" + mark(node[1])
-    if kind == "n":
-        return b"n" + encode(node[1])
-    if kind == "op":
-        return b"x" + encode(node[1]) + b"".join(encode_node(item, mark) for item in node[2])
-    items = sorted(encode_node(item, mark) for item in node[-1])
-    head = b"+" if kind == "+" else (b"*" if node[1] == 1 else b"/")
-    return head + number(len(items)) + b"".join(items)
+    return _Speller(mark).spell(node)
+
+
+class _Speller:
+    """Spells one normal form.
+
+    The SDK writes `(b-a)*2` as `-(a-b)*2` if the names make it so. A sum within a product is therefore turned to the
+    sign that is spelled lower, and the turns are counted in the sign of the product.
+    """
+
+    def __init__(self, mark: Callable[[Parameter], bytes]) -> None:
+        self._mark = mark
+        # by identity, as a turned sum shares its products' factors; each is held, so that its id stays its own
+        self._products: dict[int, tuple[tuple[Node, ...], bytes, int]] = {}
+
+    def spell(self, node: Node) -> bytes:
+        """The bytes of one node."""
+        kind = node[0]
+        if kind == "p":
+            return b"p" + self._mark(node[1])
+        if kind == "n":
+            return b"n" + encode(node[1])
+        if kind == "op":
+            return b"x" + encode(node[1]) + b"".join(map(self.spell, node[2]))
+        if kind == "+":
+            terms = sorted(map(self.spell, node[1]))
+            return b"+" + number(len(terms)) + b"".join(terms)
+        factors, sign = self._factors(node[2])
+        return b"*" + encode(sign * node[1]) + factors
+
+    def _factors(self, factors: tuple[Node, ...]) -> tuple[bytes, int]:
+        """Factors in order, and the sign that turning their sums left over; 0 if it cannot be told."""
+        known = self._products.get(id(factors))
+        if known is None:
+            turned = [self._turned(factor) for factor in factors]
+            sign = 1
+            for _, own in turned:
+                sign *= own
+            spelled = sorted(item for item, _ in turned)
+            known = self._products[id(factors)] = (factors, number(len(spelled)) + b"".join(spelled), sign)
+        return known[1], known[2]
+
+    def _turned(self, factor: Node) -> tuple[bytes, int]:
+        inverse = factor[0] == "op" and factor[1] == "INV"
+        inner = factor[2][0] if inverse else factor
+        if inner[0] != "+":
+            return self.spell(factor), 1
+        one, other = self.spell(inner), self.spell(_negated(inner))
+        head = b"x" + encode("INV") if inverse else b""
+        return head + min(one, other), int(one < other) - int(one > other)
 
 
 class ParameterTable:

@@ -20,6 +20,7 @@ from functools import cached_property
 from typing import Any
 
 from qiskit.circuit import Parameter, ParameterExpression, QuantumCircuit
+from qiskit.circuit.controlflow import ControlFlowOp
 from qiskit.exceptions import QiskitError
 
 from qnb.core.circuits.classical import Scope
@@ -31,6 +32,9 @@ from qnb.model import CircuitInfo
 
 _VERSION = b"qnb-circuit-v1\0"
 _MASKED = b"M"
+
+Places = tuple[list[int], list[int]]
+"""Positions in the outermost circuit of the qubits and of the clbits that an operation stands on, in its order."""
 
 # Standard gates are one kind per name for the life of the process: their name is their whole content.
 _STANDARD: dict[str, tuple[Kind, bool]] = {}
@@ -56,19 +60,27 @@ class Encoder:
         """Encodes what is not a plain gate; most circuits need none of it."""
         return Operations(self)
 
-    def body(self, circuit: QuantumCircuit, outer: Scope | None = None) -> Body:
-        """Encode `circuit`; `outer` is the scope of the circuit that a block stands in.
+    def body(  # noqa: C901 -- one pass over the data: a call per gate would take longer than the work
+        self, circuit: QuantumCircuit, outer: Scope | None = None, places: Places | None = None
+    ) -> Body:
+        """Encode a circuit, a definition, or a block of control flow.
+
+        Args:
+            circuit: what to encode.
+            outer: for a block, the scope that it stands in.
+            places: for a block, where its qubits and clbits are in the outermost circuit. The SDK orders the bits of a
+                block by their hashes, so their own positions mean nothing.
 
         Raises:
             UnencodableError: an operation has no encoding.
             AmbiguousOrderError: the parameters need an order first.
         """
         data = circuit._data
-        scope = Scope(circuit, outer)
+        qubit_at = dict(zip(data.qubits, range(data.num_qubits) if places is None else places[0], strict=True))
+        clbit_at = dict(zip(data.clbits, range(data.num_clbits) if places is None else places[1], strict=True))
+        scope = Scope(circuit, clbit_at, outer)
         fixed = FIXED
         phase = self._phase(circuit.global_phase)
-        qubit_at = {bit: position for position, bit in enumerate(data.qubits)}
-        clbit_at = {bit: position for position, bit in enumerate(data.clbits)}
         table: dict[Kind, int] = {}
         standard: dict[str, tuple[int, bool]] = {}  # name -> code here, and whether it has angles
         codes: list[int] = []
@@ -90,18 +102,27 @@ class Encoder:
                         number_ = angle if type(angle) is float else self._angle(angle, len(angles), symbolic)
                         angles.append(number_)
                 continue
+            at = [qubit_at[bit] for bit in instruction.qubits]
+            stored_at = [clbit_at[bit] for bit in instruction.clbits]
             if instruction.is_standard_gate():
                 kind = self._labelled(instruction, angles, symbolic)
             else:
                 operation = instruction.operation
                 known_kind = fixed.get(type(operation))
-                kind = self.operations.kind(operation, scope) if known_kind is None else known_kind
+                if known_kind is not None:
+                    kind = known_kind
+                elif isinstance(operation, ControlFlowOp):
+                    kind = self.operations.control_flow(operation, scope, (at, stored_at))
+                    at.sort()
+                    stored_at.sort()
+                else:
+                    kind = self.operations.kind(operation, scope)
             code = table.get(kind)
             if code is None:
                 code = table[kind] = len(table)
             codes.append(code)
-            qubits.extend([qubit_at[bit] for bit in instruction.qubits])
-            clbits.extend([clbit_at[bit] for bit in instruction.clbits])
+            qubits += at
+            clbits += stored_at
         return self._finish(
             number(len(qubit_at)) + number(len(clbit_at)) + prefixed(scope.header),
             phase,

@@ -33,7 +33,7 @@ from qiskit.circuit import (
 )
 from qiskit.circuit.annotated_operation import ControlModifier, InverseModifier, PowerModifier
 from qiskit.circuit.classical import expr
-from qiskit.circuit.controlflow import CASE_DEFAULT, BoxOp, ControlFlowOp
+from qiskit.circuit.controlflow import CASE_DEFAULT, BoxOp
 from qiskit.circuit.library import Initialize, PauliEvolutionGate, StatePreparation, UnitaryGate
 from qiskit.quantum_info import Clifford
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 CUSTOM = "custom"
 _BARE = frozenset({Instruction, Gate, ControlledGate})
-_SIMPLE = frozenset({Measure, Reset, Barrier, BreakLoopOp, ContinueLoopOp})
+_SIMPLE = frozenset({Measure, Reset, Barrier})
 _CHANNELS = frozenset({"kraus", "superop", "roerror"})
 _SDK = ("qiskit.", "qiskit_aer.", "qiskit_ibm_runtime.")
 
@@ -94,7 +94,7 @@ class Operations:
         spelled = encode(None if isinstance(operation, PauliEvolutionGate) else label)
         head = number(operation.num_qubits) + number(operation.num_clbits) + spelled
         kind = Kind(head + full, head + structure, name)
-        if not isinstance(operation, (ControlFlowOp, Store, Delay)):
+        if not isinstance(operation, (Store, Delay)):
             self._known[id(operation)] = (operation, kind)
         return kind
 
@@ -103,10 +103,8 @@ class Operations:
         encoder = self._by_class.get(base)
         if encoder is not None:
             return encoder(operation, scope)
-        if isinstance(operation, ControlFlowOp):
-            return self._control_flow(operation, scope)
         if isinstance(operation, ControlledGate) and (base is ControlledGate or _of_sdk(base)):
-            return self._controlled(operation, base, scope)
+            return self._controlled(operation, base)
         return self._defined(operation, base)
 
     def _delay(self, operation: Any, scope: Scope) -> Kind:
@@ -145,13 +143,13 @@ class Operations:
         content = (base.__module__, base.__qualname__, operation.name, getattr(operation, "_subtype", None))
         return _plain(b"l" + encode(content) + self.value(list(operation.params)), operation.name)
 
-    def _controlled(self, operation: Any, base: type, scope: Scope) -> Kind:
+    def _controlled(self, operation: Any, base: type) -> Kind:
         """Controlled gates of the SDK are their base gate and the state of the controls that it acts on."""
         head = b"c" + number(operation.num_ctrl_qubits) + encode(operation.ctrl_state)
         name = operation.base_gate.name if operation.base_gate is not None else None
         full, structure = head, head
         if operation.base_gate is not None:
-            inner = self._gate(operation.base_gate, scope)
+            inner = self._gate(operation.base_gate)
             full, structure = full + prefixed(inner.full), structure + prefixed(inner.structure)
         if base is ControlledGate:  # made by hand or by `control()`: the definition is what it says it is
             body = self._encoder.body(operation.definition)
@@ -159,12 +157,12 @@ class Operations:
             return Kind(full, structure, CUSTOM if name is None else "controlled")
         return Kind(full, structure, "controlled")
 
-    def _gate(self, gate: Any, scope: Scope) -> Kind:
+    def _gate(self, gate: Any) -> Kind:
         """A gate inside another operation: as the only operation of a circuit, so that angles are masked alike."""
         qubits = gate.num_qubits
         circuit = QuantumCircuit(qubits, gate.num_clbits)
         circuit._append(gate, circuit.qubits, circuit.clbits)
-        body = self._encoder.body(circuit, scope)
+        body = self._encoder.body(circuit)
         return Kind(body.full, body.structure, gate.name)
 
     def _preparation(self, operation: Any, _: Scope) -> Kind:
@@ -187,8 +185,8 @@ class Operations:
         masked = b"M" if not isinstance(time, ParameterExpression) or not time.parameters else self.value(time)
         return Kind(head + settings + self.value(time), head + settings + masked, "PauliEvolution")
 
-    def _annotated(self, operation: Any, scope: Scope) -> Kind:
-        inner = self._gate(operation.base_op, scope)
+    def _annotated(self, operation: Any, _: Scope) -> Kind:
+        inner = self._gate(operation.base_op)
         parts = []
         for modifier in operation.modifiers:
             if isinstance(modifier, InverseModifier):
@@ -203,8 +201,16 @@ class Operations:
         tail = number(len(parts)) + b"".join(parts)
         return Kind(b"a" + prefixed(inner.full) + tail, b"a" + prefixed(inner.structure) + tail, "annotated")
 
-    def _control_flow(self, operation: Any, scope: Scope) -> Kind:
-        blocks = [self._encoder.body(block, scope) for block in operation.blocks]
+    def control_flow(self, operation: Any, scope: Scope, places: tuple[list[int], list[int]]) -> Kind:
+        """Encode an operation with blocks, which stands on the bits at `places` of the outermost circuit.
+
+        Raises:
+            UnencodableError: one that this version does not know, or something within a block.
+        """
+        label = encode(operation.label)
+        if isinstance(operation, (BreakLoopOp, ContinueLoopOp)):
+            return _plain(label + b"s" + encode(operation.name), operation.name)
+        blocks = [self._encoder.body(block, scope, places) for block in operation.blocks]
         if isinstance(operation, IfElseOp):
             head = b"?" + scope.condition(operation.condition)
         elif isinstance(operation, WhileLoopOp):
@@ -217,7 +223,7 @@ class Operations:
             head = b"b" + self._box(operation, scope)
         else:
             raise UnencodableError(operation)
-        head += number(len(blocks))
+        head = label + head + number(len(blocks))
         return Kind(
             head + b"".join(block.full for block in blocks),
             head + b"".join(block.structure for block in blocks),

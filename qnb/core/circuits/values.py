@@ -18,6 +18,9 @@ from qiskit.primitives.containers.bindings_array import BindingsArray
 from qnb.core.circuits.encoding import UnencodableError, encode, number
 from qnb.core.circuits.operators import encode_operator
 
+_RELAXATION = ("qiskit_aer.noise.passes.relaxation_noise_pass", "RelaxationNoisePass")
+_RELAXATION_TIMES = ("_t1s", "_t2s", "_p1s", "_dt", "_ops", "_method")
+
 
 def _digest(tag: bytes, content: bytes) -> bytes:
     return hashlib.sha256(b"qnb-" + tag + b"-v1\0" + content).digest()
@@ -110,11 +113,38 @@ def _noise(model: Any) -> bytes:
         encode({key: item for key, item in error.items() if key != "id"}) for error in model.to_dict()["errors"]
     )
     custom = model._custom_noise_passes  # noqa: SLF001 - nothing public tells of them
-    passes = [(type(item).__module__, type(item).__qualname__, dict(vars(item))) for item in custom]
-    return number(len(errors)) + b"".join(errors) + encode(set(model.basis_gates)) + encode(passes, _pass_value)
+    return b"".join(
+        (number(len(errors)), *errors, encode(set(model.basis_gates)), encode([_pass(item) for item in custom], _type))
+    )
 
 
-def _pass_value(value: object) -> bytes | None:
+def _pass(noise_pass: Any) -> tuple[object, ...]:
+    """Aer's relaxation pass by its times; another pass is a function, which has no encoding.
+
+    Raises:
+        UnencodableError: a pass of another class.
+    """
+    cls = type(noise_pass)
+    if (cls.__module__, cls.__qualname__) != _RELAXATION:
+        raise UnencodableError(noise_pass)
+    held = vars(noise_pass)
+    times = {name: held.get(name) for name in _RELAXATION_TIMES}
+    return (*_RELAXATION, times, _durations(held.get("_target"), held.get("_ops")))
+
+
+def _durations(target: Any, classes: Any) -> dict[str, object]:
+    """How long the operations take that a pass acts on, per place, in seconds."""
+    if target is None:
+        return {}
+    named = {name: target.operation_from_name(name) for name in target.operation_names}
+    return {
+        name: {place: None if item is None else item.duration for place, item in (target[name] or {}).items()}
+        for name, operation in named.items()
+        if not classes or isinstance(operation, classes)
+    }
+
+
+def _type(value: object) -> bytes | None:
     """A pass names the operations that it acts on by class."""
     if isinstance(value, type):
         return b"K" + encode((value.__module__, value.__qualname__))

@@ -77,7 +77,7 @@ def execute(
         click.echo(f"{len(run.results)} of {run.total} cells ran, {sealed} sealed: {target}")
         if run.failure is not None:
             click.echo(run.failure, err=True)
-    if any(result["status"] != "ok" for result in run.results) and not allow_errors:
+    if run.failure is not None:
         raise SystemExit(1)
 
 
@@ -145,7 +145,6 @@ class _Run:
         self._client = NotebookClient(
             nb, timeout=timeout, allow_errors=allow_errors, store_widget_state=False, record_timing=False, **options
         )
-        self._allow_errors = allow_errors
 
     @property
     def total(self) -> int:
@@ -221,7 +220,8 @@ class _Run:
             status, self.failure = "interrupted", f"interrupted in cell {cell.id}; what ran before is in the output"
         self.results.append(_result(cell, status, time.monotonic() - started))
         reporter.end(self.results[-1])
-        return not self._interrupted and (status == "ok" or self._allow_errors)
+        # nbclient raises for a failure that neither --allow-errors nor the cell's tag `raises-exception` expects
+        return self.failure is None
 
     def _interrupt(self) -> None:
         self._interrupted = True

@@ -1,0 +1,66 @@
+"""Each finding is provoked by the fact that makes it, and gone without it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from qnb.core.posture import AccountFacts, assess_account, holds
+
+SOUND: dict[str, Any] = {
+    "home": "/h",
+    "home_mode": 0o700,
+    "identity_mode": 0o600,
+    "log_key_mode": 0o600,
+    "identity": "passphrase",
+    "policy_packaged": False,
+    "readers": {"confidential": 2},
+    "recovery": True,
+    "entries": 3,
+    "open_executions": 0,
+}
+
+
+def test_sound_account_holds_with_one_word_on_the_authority() -> None:
+    """Nothing to mend; what cannot be mended today is said all the same."""
+    findings = assess_account(AccountFacts(**SOUND))
+    assert [finding.code for finding in findings] == ["authority-in-kernel"]
+    assert holds(findings)
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "held"),
+    [
+        ({"network_filesystem": "nfs4"}, "home-on-network", False),
+        ({"home_mode": 0o755}, "open-to-others", False),
+        ({"identity_mode": 0o640}, "open-to-others", False),
+        ({"log_key_mode": 0o604}, "open-to-others", False),
+        ({"identity": "missing"}, "no-identity", False),
+        ({"identity": "plain"}, "identity-unprotected", False),
+        ({"readers": {"confidential": 0}}, "no-recipient", False),
+        ({"recovery": False}, "no-recovery", False),
+        ({"policy_error": "qnb.toml: line 3"}, "policy-unusable", False),
+        ({"policy_packaged": True}, "policy-packaged", True),
+        ({"log_error": "not a database"}, "log-unusable", False),
+        ({"open_executions": 2}, "executions-open", True),
+        ({"credentials": ("QISKIT_IBM_TOKEN",)}, "credential-in-reach", False),
+    ],
+)
+def test_fact_makes_its_finding_with_a_remedy(changed: dict[str, Any], code: str, held: bool) -> None:
+    """The finding names the fact and what to do; its severity decides whether the account holds."""
+    findings = [finding for finding in assess_account(AccountFacts(**{**SOUND, **changed})) if finding.code == code]
+    assert len(findings) == 1
+    assert findings[0].remedy
+    assert holds(findings) is held
+
+
+def test_what_was_not_observed_makes_no_finding() -> None:
+    """Unknown is neither good nor bad."""
+    assert {finding.code for finding in assess_account(AccountFacts("/h"))} == {"authority-in-kernel"}
+
+
+def test_findings_come_worst_first() -> None:
+    """The order is that of severity."""
+    findings = assess_account(AccountFacts(**{**SOUND, "identity": "plain", "home_mode": 0o777, "open_executions": 1}))
+    assert [finding.severity for finding in findings] == ["high", "medium", "low", "info"]

@@ -14,7 +14,8 @@ from typing import Any
 
 from qnb.core.outputs import OutputAccumulator, Pace
 from qnb.errors import QnbError, SealError
-from qnb.kernel.session import Cell, Session
+from qnb.kernel.cell import Cell
+from qnb.kernel.session import Session
 
 _ATTEMPTS = 2  # the second one is for an interrupt that meets the sealing
 _NAP = 1.0  # seconds; a growing output can be due before the time computed for its earlier size

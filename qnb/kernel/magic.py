@@ -16,9 +16,10 @@ from IPython.core.magic import no_var_expand
 
 from qnb.core.directive import Directive, directive_line, parse_directive
 from qnb.errors import ConfigError, PolicyError, QnbError
+from qnb.kernel.cell import Cell
 from qnb.kernel.history import History
 from qnb.kernel.outputs import KernelOutputs, Request
-from qnb.kernel.session import Cell, Session
+from qnb.kernel.session import Session
 from qnb.kernel.terminal import TerminalOutputs
 from qnb.kernel.transform import LineTransform, Run, TreeCheck, misplaced
 

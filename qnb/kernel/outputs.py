@@ -27,10 +27,11 @@ from jupyter_client.session import extract_header
 
 from qnb.core.directive import mentions_directive
 from qnb.errors import QnbError, SealedError
+from qnb.kernel.cell import Cell
 from qnb.kernel.history import PLACEHOLDER
 from qnb.kernel.live import LiveOutput, Publisher
 from qnb.kernel.parents import Parents
-from qnb.kernel.session import Cell, Session
+from qnb.kernel.session import Session
 
 _OUTPUTS = frozenset({"stream", "display_data", "update_display_data", "execute_result", "error", "clear_output"})
 # Replies reach the requester alone. These hold no output; `do_inspect` is guarded where the object is at hand.

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from qnb.errors import ConfigError, QnbError
+from qnb.kernel.cell import Cell
 from qnb.kernel.outputs import Request
-from qnb.kernel.session import Cell, Session
+from qnb.kernel.session import Session
 
 
 class TerminalOutputs:

@@ -23,7 +23,7 @@ from IPython.core.inputtransformer2 import cell_magic, leading_indent
 
 from qnb.core.directive import directive_line, parse_directive
 from qnb.errors import ConfigError, PolicyError, QnbError
-from qnb.kernel.session import Cell
+from qnb.kernel.cell import Cell
 
 _MAGICS = ("run_cell_magic", "run_line_magic")
 

@@ -10,7 +10,7 @@ from qnb.core.seal import parse_recipient, seal
 from qnb.core.seal.output import MIME, OutputHeader, pack_output, sealed_bundle
 from qnb.errors import DeniedError, LabelError
 from qnb.kernel import magic
-from qnb.kernel.session import Cell
+from qnb.kernel.cell import Cell
 from qnb.model import Action, Decision, Label, Reason, Receipt
 
 

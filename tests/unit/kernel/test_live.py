@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from qnb.errors import LabelError, QnbError, SealError, StorageError
+from qnb.kernel.cell import Cell
 from qnb.kernel.live import LiveOutput
-from qnb.kernel.session import Cell
 from qnb.model import Label
 
 

@@ -14,8 +14,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from qnb.errors import LabelError, StorageError
+from qnb.kernel.cell import Cell
 from qnb.kernel.magic import guard_of, load
-from qnb.kernel.session import Cell
 from qnb.kernel.transform import LineTransform, Refusal, TreeCheck
 from qnb.model import Label
 

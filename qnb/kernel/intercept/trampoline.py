@@ -15,6 +15,7 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -63,13 +64,29 @@ class Hook:
             function.__dict__.pop("__signature__", None)
 
 
-def _template(*args: Any, **kwargs: Any) -> Any:
-    hook: Any = "qnb: what to call instead"
-    return hook(args, kwargs)
+@cache
+def _template(free: int) -> CodeType:
+    """Code that calls its hook, in a function with `free` free variables.
+
+    Python must compile it with that number: the cells are copied into the frame by the code itself, and a frame without
+    them crashes the interpreter when a traceback or a debugger looks at its locals. The names stand behind the return,
+    so that no cell is read: the original's may still be empty.
+    """
+    names = ", ".join(f"x{position}" for position in range(free)) or "None"
+    source = (
+        f"def outer({names if free else ''}):\n"
+        "    def inner(*args, **kwargs):\n"
+        f"        hook = {_SLOT!r}\n"
+        "        return hook(args, kwargs)\n"
+        f"        {names}\n"
+    )
+    module = compile(source, "<qnb>", "exec")
+    outer = next(item for item in module.co_consts if isinstance(item, CodeType))
+    return next(item for item in outer.co_consts if isinstance(item, CodeType))
 
 
 def _trampoline(code: CodeType, hook: Hook) -> CodeType:
-    template = _template.__code__
+    template = _template(len(code.co_freevars))
     return template.replace(
         co_consts=tuple(hook if item == _SLOT else item for item in template.co_consts),
         co_freevars=code.co_freevars,

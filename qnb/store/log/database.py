@@ -7,9 +7,13 @@ Never: leaves a half-made file, or one that others can read.
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from qnb.errors import StorageError
@@ -17,6 +21,7 @@ from qnb.errors import StorageError
 _APPLICATION = 0x716E626C  # `qnbl`
 _SCHEMA_VERSION = 1
 _BUSY_SECONDS = 20.0
+_BUSY_PAUSE = (0.0001, 0.001)  # seconds; a transaction takes about as long
 _SCHEMA = """
 CREATE TABLE entries (
     idx INTEGER PRIMARY KEY,
@@ -58,6 +63,30 @@ _HINTS: dict[int, tuple[str, str, str]] = {
 _HINTS[sqlite3.SQLITE_LOCKED] = _HINTS[sqlite3.SQLITE_BUSY]
 _HINTS[sqlite3.SQLITE_PERM] = _HINTS[sqlite3.SQLITE_READONLY]
 _HINTS[sqlite3.SQLITE_AUTH] = _HINTS[sqlite3.SQLITE_CANTOPEN]
+
+
+T = TypeVar("T")
+
+
+def patiently(path: Path, act: Callable[[], T]) -> T:
+    """Do something with the file, waiting for its turn while others write.
+
+    SQLite's own wait grows to 100 ms and so starves beside a busy writer; this one does not grow.
+
+    Raises:
+        StorageError: SQLite failed, or it was nobody's turn but others' for 20 s.
+    """
+    deadline = None
+    while True:
+        try:
+            return act()
+        except sqlite3.Error as error:
+            now = time.monotonic()
+            deadline = deadline or now + _BUSY_SECONDS
+            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or now >= deadline:
+                raise storage_error(path, error) from None
+        time.sleep(random.uniform(*_BUSY_PAUSE))  # noqa: S311 no secret
 
 
 def storage_error(path: Path, error: sqlite3.Error) -> StorageError:
@@ -124,13 +153,10 @@ def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
         if readonly:
             raise StorageError("no-log", f"there is no log at `{path}`", "run `qnb init`, or check QNB_HOME")
         create(path)
-    try:
-        if readonly and _frozen(path):
-            # WAL wants an index beside the file; a file that nobody can write does not need one
-            return _open(path, "ro&immutable=1")
-        return _open(path, "ro" if readonly else "rw")
-    except sqlite3.Error as error:
-        raise storage_error(path, error) from None
+    if readonly and _frozen(path):
+        # WAL wants an index beside the file; a file that nobody can write does not need one
+        return patiently(path, lambda: _open(path, "ro&immutable=1"))
+    return patiently(path, lambda: _open(path, "ro" if readonly else "rw"))
 
 
 def _frozen(path: Path) -> bool:
@@ -142,7 +168,7 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
     db = sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?mode={mode}",
         uri=True,
-        timeout=_BUSY_SECONDS,
+        timeout=0,  # see `patiently`
         isolation_level=None,
         check_same_thread=False,
     )

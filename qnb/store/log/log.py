@@ -19,18 +19,20 @@ import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from qnb.core.checkpoint import Checkpoint, Signer, parse_checkpoint, sign_checkpoint
 from qnb.core.entry import is_policy_entry, parse_statement
 from qnb.core.merkle import HASH_SIZE, Frontier, consistency_proof, inclusion_proof, leaf_hash, range_root
 from qnb.errors import ConfigError, ConsistencyError, StorageError
 from qnb.model import Receipt
-from qnb.store.log.database import connect, storage_error
+from qnb.store.log.database import connect, patiently
+
+T = TypeVar("T")
 
 _CHUNK = 256  # rows of a scan that are read at once
 _INSERT = "INSERT INTO entries (idx, nodes, body) VALUES (?, ?, ?)"
@@ -113,14 +115,18 @@ class Log:
         """
         if not entries:
             return []
-        if len(entries) == 1 and not evaluations and not is_policy_entry(entries[0]):
-            index = self._append_quickly(entries[0])
+        quick = len(entries) == 1 and not evaluations and not is_policy_entry(entries[0])
+
+        def act(db: sqlite3.Connection) -> list[int]:
+            index = self._append_quickly(db, entries[0]) if quick else None
             if index is not None:
                 return [index]
-        with self._use() as db, self._transaction(db) as frontier:
-            start = frontier.size
-            self._insert(db, frontier, entries, evaluations)
-        return list(range(start, start + len(entries)))
+            with self._transaction(db) as frontier:
+                start = frontier.size
+                self._insert(db, frontier, entries, evaluations)
+            return list(range(start, start + len(entries)))
+
+        return self._run(act)
 
     def append_checkpointed(self, entry: bytes, time: int) -> Receipt:
         """Append an entry and sign the head that it makes, in one transaction, durable on return.
@@ -134,12 +140,16 @@ class Log:
             ConsistencyError: as `append`.
         """
         signer = self._keys()
-        with self._use() as db, self._transaction(db) as frontier:
-            index = frontier.size
-            self._insert(db, frontier, [entry], None)
-            note = sign_checkpoint(Checkpoint(signer.origin, frontier.size, frontier.root()), signer, time)
-            db.execute("INSERT INTO checkpoints (size, note) VALUES (?, ?)", (frontier.size, note))
+
+        def act(db: sqlite3.Connection) -> Receipt:
+            with self._transaction(db) as frontier:
+                index = frontier.size
+                self._insert(db, frontier, [entry], None)
+                note = sign_checkpoint(Checkpoint(signer.origin, frontier.size, frontier.root()), signer, time)
+                db.execute("INSERT INTO checkpoints (size, note) VALUES (?, ?)", (frontier.size, note))
             return Receipt(signer.origin, index, leaf_hash(entry), frontier.proof_of_last(), note)
+
+        return self._run(act)
 
     def head(self, time: int) -> str:
         """The checkpoint over everything in the log; signed now if there is none yet.
@@ -152,45 +162,45 @@ class Log:
             ConsistencyError: the stored checkpoint of that size has another root, or as `append`.
         """
         signer = self._keys()
-        with self._use() as db, self._transaction(db) as frontier:
-            checkpoint = Checkpoint(signer.origin, frontier.size, frontier.root())
-            stored = db.execute("SELECT note FROM checkpoints WHERE size = ?", (frontier.size,)).fetchone()
-            if stored is not None:
-                if parse_checkpoint(stored[0]) != checkpoint:
-                    raise ConsistencyError("log-rewritten", "the log is not what its last checkpoint signed", _VERIFY)
-                return str(stored[0])
-            note = sign_checkpoint(checkpoint, signer, time)
-            db.execute("INSERT INTO checkpoints (size, note) VALUES (?, ?)", (frontier.size, note))
+
+        def act(db: sqlite3.Connection) -> str:
+            with self._transaction(db) as frontier:
+                checkpoint = Checkpoint(signer.origin, frontier.size, frontier.root())
+                stored = db.execute("SELECT note FROM checkpoints WHERE size = ?", (frontier.size,)).fetchone()
+                if stored is not None:
+                    if parse_checkpoint(stored[0]) != checkpoint:
+                        raise ConsistencyError(
+                            "log-rewritten", "the log is not what its last checkpoint signed", _VERIFY
+                        )
+                    return str(stored[0])
+                note = sign_checkpoint(checkpoint, signer, time)
+                db.execute("INSERT INTO checkpoints (size, note) VALUES (?, ?)", (frontier.size, note))
             return note
+
+        return self._run(act)
 
     def _keys(self) -> Signer:
         if self._signer is None:
             raise ConfigError("no-log-key", "the log was opened without its keys", "run `qnb init`")
         return self._signer
 
-    def _append_quickly(self, entry: bytes) -> int | None:
+    def _append_quickly(self, db: sqlite3.Connection, entry: bytes) -> int | None:
         """Append one entry in one statement if nobody else wrote since; None if somebody did.
 
         The statement is its own transaction, and the primary key is the check: an index that is taken fails it. Whether
         the log went back is left to the transactions.
         """
-        if self._pid != os.getpid():
+        if self._last is None:  # nothing read yet, so the next index is not known
             return None
-        leaf = leaf_hash(entry)
-        with self._lock:
-            if self._last is None:  # nothing read yet, so the next index is not known
-                return None
-            frontier = self._frontier.copy()
-            index = frontier.size
-            nodes = frontier.append(leaf)
-            try:
-                self._db.execute(_INSERT, (index, nodes, entry))
-            except sqlite3.IntegrityError:
-                return None
-            except sqlite3.Error as error:
-                raise storage_error(self._path, error) from None
-            self._frontier, self._last = frontier, nodes
-            return index
+        frontier = self._frontier.copy()
+        index = frontier.size
+        nodes = frontier.append(leaf_hash(entry))
+        try:
+            db.execute(_INSERT, (index, nodes, entry))
+        except sqlite3.IntegrityError:
+            return None
+        self._frontier, self._last = frontier, nodes
+        return index
 
     def _insert(
         self, db: sqlite3.Connection, frontier: Frontier, entries: Sequence[bytes], evaluations: Sequence[bytes] | None
@@ -234,13 +244,11 @@ class Log:
     @property
     def size(self) -> int:
         """Entries in the log, those of other processes included."""
-        with self._use() as db:
-            return self._refresh(db).size
+        return self._run(lambda db: self._refresh(db).size)
 
     def root(self) -> bytes:
         """Root hash over all entries."""
-        with self._use() as db:
-            return self._refresh(db).root()
+        return self._run(lambda db: self._refresh(db).root())
 
     def entry(self, index: int) -> bytes:
         """The bytes of one entry.
@@ -248,11 +256,10 @@ class Log:
         Raises:
             StorageError: there is no such entry.
         """
-        with self._use() as db:
-            row = db.execute("SELECT body FROM entries WHERE idx = ?", (index,)).fetchone()
-        if row is None:
+        rows = self._select("SELECT body FROM entries WHERE idx = ?", index)
+        if not rows:
             raise StorageError("no-such-entry", f"the log has no entry {index}", "`qnb log list` shows the last ones")
-        return bytes(row[0])
+        return _bytes(rows[0][0])
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """The bytes of the entries start..stop, in order."""
@@ -263,11 +270,12 @@ class Log:
         """Index, stored hashes and bytes of each row, in order, as they stand; a verifier judges them."""
         end = 2**62 if stop is None else stop
         while True:
-            with self._use() as db:
-                rows = db.execute(
-                    "SELECT idx, nodes, body FROM entries WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT ?",
-                    (start, end, _CHUNK),
-                ).fetchall()
+            rows = self._select(
+                "SELECT idx, nodes, body FROM entries WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT ?",
+                start,
+                end,
+                _CHUNK,
+            )
             for index, nodes, body in rows:
                 yield index, _bytes(nodes), _bytes(body)
             if len(rows) < _CHUNK:
@@ -280,12 +288,11 @@ class Log:
         Raises:
             StorageError: they cannot be unpacked.
         """
-        with self._use() as db:
-            row = db.execute("SELECT lines FROM evaluations WHERE idx = ?", (index,)).fetchone()
-        if row is None:
+        rows = self._select("SELECT lines FROM evaluations WHERE idx = ?", index)
+        if not rows:
             return None
         try:
-            return zlib.decompress(row[0]).split(b"\n")
+            return zlib.decompress(rows[0][0]).split(b"\n")
         except (zlib.error, TypeError):
             raise StorageError(
                 "evaluations-damaged", f"the evaluations of entry {index} are damaged", "restore the log from a backup"
@@ -293,18 +300,14 @@ class Log:
 
     def checkpoint(self) -> str | None:
         """The last signed checkpoint, None before the first."""
-        with self._use() as db:
-            row = db.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
-        return None if row is None else str(row[0])
+        rows = self._select("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        return str(rows[0][0]) if rows else None
 
     def checkpoints(self) -> Iterator[tuple[int, str]]:
         """Size and note of every stored checkpoint, smallest first, as they stand."""
         size = -1
         while True:
-            with self._use() as db:
-                rows = db.execute(
-                    "SELECT size, note FROM checkpoints WHERE size > ? ORDER BY size LIMIT ?", (size, _CHUNK)
-                ).fetchall()
+            rows = self._select("SELECT size, note FROM checkpoints WHERE size > ? ORDER BY size LIMIT ?", size, _CHUNK)
             for size, note in rows:
                 yield size, str(note)
             if len(rows) < _CHUNK:
@@ -312,9 +315,8 @@ class Log:
 
     def policy(self) -> str | None:
         """Hex digest of the policy that the last `policy` entry names, None if there is none."""
-        with self._use() as db:
-            row = db.execute("SELECT max(idx) FROM policies").fetchone()
-        return None if row[0] is None else parse_statement(self.entry(row[0])).policy
+        ((index,),) = self._select("SELECT max(idx) FROM policies")
+        return None if index is None else parse_statement(self.entry(index)).policy
 
     def inclusion_proof(self, index: int, size: int) -> tuple[bytes, ...]:
         """Audit path of an entry in the tree of the first `size` entries, leaf side first.
@@ -323,8 +325,7 @@ class Log:
             InclusionError: there is no such entry in a tree of that size.
             ConsistencyError: the log has no such tree.
         """
-        with self._use() as db:
-            return inclusion_proof(index, size, lambda level, at: _node(db, level, at))
+        return self._run(lambda db: inclusion_proof(index, size, lambda level, at: _node(db, level, at)))
 
     def consistency_proof(self, old: int, new: int) -> tuple[bytes, ...]:
         """Proof that the tree of `old` entries is the beginning of that of `new`.
@@ -332,8 +333,7 @@ class Log:
         Raises:
             ConsistencyError: the log has no such trees, or old is larger than new.
         """
-        with self._use() as db:
-            return consistency_proof(old, new, lambda level, at: _node(db, level, at))
+        return self._run(lambda db: consistency_proof(old, new, lambda level, at: _node(db, level, at)))
 
     def _refresh(self, db: sqlite3.Connection) -> Frontier:
         """Take in what others wrote; gives the frontier of the log as it now is.
@@ -365,17 +365,16 @@ class Log:
         self._lock = threading.RLock()
         self._db = connect(self._path, readonly=self._readonly)
 
-    @contextmanager
-    def _use(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for this thread and this process alone."""
+    def _run(self, act: Callable[[sqlite3.Connection], T]) -> T:
+        """Do something with the connection, in this thread and this process alone; again while others are writing."""
         if self._pid != os.getpid():
             _ABANDONED.append(self._db)
             self._connect()
         with self._lock:
-            try:
-                yield self._db
-            except sqlite3.Error as error:
-                raise storage_error(self._path, error) from None
+            return patiently(self._path, lambda: act(self._db))
+
+    def _select(self, query: str, *values: object) -> list[Any]:
+        return self._run(lambda db: db.execute(query, values).fetchall())
 
 
 _VERIFY = "keep a copy of the log, then run `qnb verify`"

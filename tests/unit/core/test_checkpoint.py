@@ -112,7 +112,7 @@ def test_note_of_another_key_or_origin_is_refused() -> None:
         lambda note: note.replace("\n5\n", "\n6\n"),
         lambda note: note.replace("\n5\n", "\n05\n"),
         lambda note: note.replace("\n5\n", "\n-5\n"),
-        lambda note: note.replace("\n5\n", "\n٥\n"),
+        lambda note: note.replace("\n5\n", "\n\N{ARABIC-INDIC DIGIT FIVE}\n"),
         lambda note: note.replace("\n\n", "\nextension\n\n", 1),
         lambda note: note.replace("\n\n", "\n", 1),
         lambda note: note[:-1],

@@ -99,53 +99,52 @@ def decrypt_into(key: bytes, sealed: memoryview, opened: memoryview) -> int:
 
 def _encrypt_chunks(cipher: ChaCha20Poly1305, index: int, data: memoryview, sealed: memoryview, *, last: bool) -> int:
     """Encrypt `data`, which begins at chunk `index` and, if `last`, ends the payload; return the bytes written."""
-    start = position = 0
-    while True:
+    size, position = len(data), 0
+    for start in range(0, max(size, 1), CHUNK):
         chunk = data[start : start + CHUNK]
-        start += CHUNK
-        final = last and start >= len(data)
-        end = position + len(chunk) + TAG
-        cipher.encrypt_into(_nonce(index, final), chunk, None, sealed[position:end])
-        index, position = index + 1, end
-        if start >= len(data):
-            return position
+        nonce = _nonce(index, last and start + CHUNK >= size)
+        position += cipher.encrypt_into(nonce, chunk, None, sealed[position : position + len(chunk) + TAG])
+        index += 1
+    return position
 
 
 def _decrypt_chunks(
     cipher: ChaCha20Poly1305, index: int, data: memoryview, opened: memoryview, *, last: bool
 ) -> tuple[int, TamperedError | None]:
     """Inverse of `_encrypt_chunks`; what was written is authentic also when there is an error to raise."""
-    start = position = 0
-    while True:
+    size, position = len(data), 0
+    for start in range(0, max(size, 1), _SEALED_CHUNK):
         chunk = data[start : start + _SEALED_CHUNK]
-        start += _SEALED_CHUNK
-        final = last and start >= len(data)
-        size = max(len(chunk) - TAG, 0)
-        empty = size == 0 and index > 0  # an empty chunk is the whole payload or nothing
-        if empty or not _decrypt_chunk(cipher, _nonce(index, final), chunk, opened[position:]):
-            what = "was altered"
-            if size == CHUNK and _decrypt_chunk(cipher, _nonce(index, not final), chunk, opened[position:]):
-                position += size  # authentic, so released like the chunks before it
-                what = "was cut off" if final else "has something appended to it"
-            return position, TamperedError(
-                "payload-tampered",
-                f"the sealed content {what} at chunk {index}",
-                "fetch the file again from where it was sealed",
-            )
-        index, position = index + 1, position + size
-        if start >= len(data):
-            return position, None
+        final = last and start + _SEALED_CHUNK >= size
+        length = len(chunk) - TAG
+        if length < 0 or (length == 0 and index > 0):  # an empty chunk is the whole payload or nothing
+            return position, _tampered("was altered", index)
+        room = opened[position : position + length]
+        try:
+            position += cipher.decrypt_into(_nonce(index, final), chunk, None, room)
+        except InvalidTag:
+            return _explain_failure(cipher, index, chunk, room, position, final=final)
+        index += 1
+    return position, None
 
 
-def _decrypt_chunk(cipher: ChaCha20Poly1305, nonce: bytes, chunk: memoryview, room: memoryview) -> bool:
-    """Decrypt into the start of `room`; False when the chunk does not authenticate."""
-    if len(chunk) < TAG:
-        return False
-    try:
-        cipher.decrypt_into(nonce, chunk, None, room[: len(chunk) - TAG])
-    except InvalidTag:
-        return False
-    return True
+def _explain_failure(
+    cipher: ChaCha20Poly1305, index: int, chunk: memoryview, room: memoryview, position: int, *, final: bool
+) -> tuple[int, TamperedError]:
+    """A whole chunk that authenticates as what it is not here, final or not, says how the payload was altered."""
+    if len(room) == CHUNK:
+        try:
+            position += cipher.decrypt_into(_nonce(index, not final), chunk, None, room)
+        except InvalidTag:
+            pass
+        else:  # authentic, so released like the chunks before it
+            return position, _tampered("was cut off" if final else "has something appended to it", index)
+    return position, _tampered("was altered", index)
+
+
+def _tampered(what: str, index: int) -> TamperedError:
+    hint = "fetch the file again from where it was sealed"
+    return TamperedError("payload-tampered", f"the sealed content {what} at chunk {index}", hint)
 
 
 def _nonce(index: int, final: int) -> bytes:

@@ -455,6 +455,23 @@ def test_colleague_without_the_log_verifies_with_the_pinned_key_alone(
     assert story.verify(None, "--key", str(vkey))[0] == 1
 
 
+def test_statement_carried_with_the_output_is_checked_without_the_log(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receipt's leaf is its hash; a ciphertext put under another's receipt is then found by anybody."""
+    vkey = tmp_path / "colleague.vkey"
+    shutil.copy(story.home / "log.vkey", vkey)
+    for cell, index in ((0, 4), (1, 8)):
+        bundle_of(story.notebook, cell)["entry"]["statement"] = story.body(index).decode()
+    monkeypatch.setenv("QNB_HOME", str(tmp_path / "elsewhere"))
+    assert story.verify(None, "--key", str(vkey)) == (0, [])
+    one, two = bundle_of(story.notebook, 0), bundle_of(story.notebook, 1)
+    one["age"], one["digest"] = two["age"], two["digest"]
+    assert [name for name, _ in story.verify(None, "--key", str(vkey))[1]] == ["other-output"]
+    one["entry"]["statement"] = two["entry"]["statement"]
+    assert [name for name, _ in story.verify(None, "--key", str(vkey))[1]] == ["entry-altered"]
+
+
 # --- guessing --------------------------------------------------------------------------------------------------------
 
 

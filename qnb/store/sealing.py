@@ -8,7 +8,6 @@ Spec: DESIGN.md "The surface".
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -31,6 +30,7 @@ from qnb.model import Action, Decision, Label, Request
 from qnb.store.authority import Authority
 from qnb.store.files import atomic_writer
 from qnb.store.keys import AskPassphrase
+from qnb.store.streams import HashingReader, HashingWriter, Null
 
 _BUFFER = 64 << 10  # smaller than what the stream reads at once, so that its reads go past the buffer
 
@@ -105,7 +105,7 @@ def seal_file(
         fingerprints = tuple(recipient.fingerprint for recipient in recipients)
         context = authority.context(label)
         with _target_writer(target, replace=replace) as dst:
-            hashing = _HashingWriter(dst)
+            hashing = HashingWriter(dst)
             seal_stream(src, cast("BinaryIO", hashing), recipients, progress)
             digest, path = hashing.digest(), _name(target)
             # recorded while the file is still beside its place: what stands there has its entry
@@ -169,10 +169,10 @@ def unseal_file(
         else:
             # the first pass verifies and records, so that no byte is shown that is not in the log
             digest, entry = _open_recorded(
-                authority, decision, src, cast("BinaryIO", _Null()), identities, None, progress
+                authority, decision, src, cast("BinaryIO", Null()), identities, None, progress
             )
             src.seek(0)
-            again = _HashingReader(src)
+            again = HashingReader(src)
             open_stream(io.BufferedReader(again, _BUFFER), target, identities)
             if again.digest() != digest:
                 raise SealError("source-changed", f"`{source}` changed while it was opened")
@@ -305,7 +305,7 @@ def _open_recorded(
 ) -> tuple[bytes, int]:
     """Open all of `src` into `dst`, record how it ended, and return the digest of `src` and the entry."""
     src.seek(0)
-    hashing = _HashingReader(src)
+    hashing = HashingReader(src)
     context = authority.context(decision.label)
     try:
         open_stream(io.BufferedReader(hashing, _BUFFER), dst, identities, progress)
@@ -370,47 +370,3 @@ def _check_target(target: Path | BinaryIO, *, replace: bool) -> None:
 
 def _name(target: Path | BinaryIO) -> str | None:
     return str(target) if isinstance(target, Path) else None
-
-
-class _HashingWriter:
-    def __init__(self, dst: BinaryIO) -> None:
-        self._dst = dst
-        self._hash = hashlib.sha256()
-
-    def write(self, data: bytes | memoryview) -> int:
-        self._hash.update(data)
-        return self._dst.write(data)
-
-    def digest(self) -> bytes:
-        return self._hash.digest()
-
-
-class _HashingReader(io.RawIOBase):
-    def __init__(self, src: io.BufferedReader) -> None:
-        self._src = src
-        self._hash = hashlib.sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        got = self._src.readinto(buffer)
-        self._hash.update(memoryview(buffer)[:got])
-        return got
-
-    def digest(self) -> bytes:
-        return self._hash.digest()
-
-    def drain(self) -> bytes:
-        """Read to the end, and the digest of the whole."""
-        while data := self._src.read(_BUFFER):
-            self._hash.update(data)
-        return self._hash.digest()
-
-
-class _Null(io.RawIOBase):
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any, /) -> int:
-        return len(data)

@@ -12,6 +12,7 @@ FRONT = $(shell find labextension/src labextension/style -type f 2>/dev/null) \
 # `make test PYTEST_ARGS="tests/unit -x"` narrows a run; two workers, each file in one of them.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
 PYTEST_ARGS ?=
+LAB_ARGS ?=
 
 .DEFAULT_GOAL = help
 .PHONY: help demo lab test test-fast lint format types bench build clean
@@ -22,8 +23,8 @@ help: ## list the targets
 demo: $(VENV)/.demo ## example 03 guarded, each promise checked on the files that it left
 	$(BIN)/python examples/demo.py
 
-lab: $(VENV)/.lab ## JupyterLab in examples/
-	cd examples && $(abspath $(BIN))/jupyter lab
+lab: $(VENV)/.lab ## JupyterLab in examples/; as root add LAB_ARGS=--allow-root
+	cd examples && PATH="$(abspath $(BIN)):$$PATH" jupyter lab $(LAB_ARGS)
 
 test: $(VENV)/.dev $(VENV)/.node_modules ## all tests: Python, browser, labextension
 	cd labextension && PATH="$(abspath $(BIN)):$$PATH" jlpm test

@@ -217,6 +217,7 @@ class Receipt:
         leaf: RFC 6962 leaf hash of the entry's bytes.
         proof: inclusion proof (RFC 6962 section 2.1.1), leaf side first.
         checkpoint: the signed note, C2SP tlog-checkpoint.
+        statement: the entry's own text, so that who has no log can read what the leaf says; None when it was not kept.
     """
 
     origin: str
@@ -224,6 +225,7 @@ class Receipt:
     leaf: bytes
     proof: tuple[bytes, ...]
     checkpoint: str
+    statement: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

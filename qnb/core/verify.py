@@ -204,7 +204,7 @@ def _audit_output(
         return
     # 3. the entry is the recorded one and speaks of it
     here = log is not None and log.origin == receipt.origin
-    view = _check_entry(report, sealed, receipt, log if here else None, value)
+    view = _check_entry(report, sealed, receipt, log if here else None)
     # 4. the entry is in the tree of the checkpoint, 5. which the log's keys signed
     _check_receipt(report, receipt, vkeys or (log.vkeys if log is not None and here else None))
     # 6. which is the beginning of the log at hand
@@ -240,10 +240,8 @@ def _check_place(report: Report, sealed: SealedOutput, cell: dict[str, Any], not
         report.passed("place", f"cell `{sealed.cell}`")
 
 
-def _check_entry(
-    report: Report, sealed: SealedOutput, receipt: Receipt, log: LogAtHand | None, value: object
-) -> EntryView | None:
-    entry = _carried_entry(value)
+def _check_entry(report: Report, sealed: SealedOutput, receipt: Receipt, log: LogAtHand | None) -> EntryView | None:
+    entry = None if receipt.statement is None else receipt.statement.encode("utf-8", "surrogatepass")
     if log is not None:
         if receipt.index >= log.size:
             gone = ConsistencyError(
@@ -267,13 +265,6 @@ def _check_entry(
         return None
     report.passed("entry", f"entry {receipt.index} names this ciphertext, label and cell run", receipt.index)
     return view
-
-
-def _carried_entry(value: object) -> bytes | None:
-    """The statement that a sealed output carries for readers without the log, if it does."""
-    entry = value.get("entry") if isinstance(value, dict) else None
-    statement = entry.get("statement") if isinstance(entry, dict) else None
-    return statement.encode("utf-8", "surrogatepass") if isinstance(statement, str) else None
 
 
 def _check_receipt(report: Report, receipt: Receipt, vkeys: VKeys | None) -> None:

@@ -170,6 +170,7 @@ def sealed_bundle(
             "leaf": receipt.leaf.hex(),
             "proof": [b64encode(node).decode("ascii") for node in receipt.proof],
             "checkpoint": receipt.checkpoint,
+            "statement": receipt.statement,
         }
     bundle["age"] = b64encode(ciphertext).decode("ascii")
     return bundle
@@ -270,7 +271,7 @@ def _parse_receipt(entry: object) -> Receipt:
     if not isinstance(entry, dict):
         raise _malformed("bundle", "its entry is malformed")
     origin, index, leaf = entry.get("origin"), entry.get("index"), entry.get("leaf")
-    proof, checkpoint = entry.get("proof"), entry.get("checkpoint")
+    proof, checkpoint, statement = entry.get("proof"), entry.get("checkpoint"), entry.get("statement")
     if not (
         isinstance(origin, str)
         and type(index) is int
@@ -280,12 +281,15 @@ def _parse_receipt(entry: object) -> Receipt:
         and isinstance(proof, list)
         and len(proof) <= _MAX_PROOF
         and isinstance(checkpoint, str)
+        and isinstance(statement, str | None)
     ):
         raise _malformed("bundle", "its entry is malformed")
     nodes = tuple(_base64(node) for node in proof)
     if any(len(node) != 32 for node in nodes):
         raise _malformed("bundle", "its inclusion proof is malformed")
-    return Receipt(origin=origin, index=index, leaf=bytes.fromhex(leaf), proof=nodes, checkpoint=checkpoint)
+    return Receipt(
+        origin=origin, index=index, leaf=bytes.fromhex(leaf), proof=nodes, checkpoint=checkpoint, statement=statement
+    )
 
 
 def _base64(value: object) -> bytes:

@@ -147,7 +147,8 @@ class Log:
                 self._insert(db, frontier, [entry], None)
                 note = sign_checkpoint(Checkpoint(signer.origin, frontier.size, frontier.root()), signer, time)
                 db.execute("INSERT INTO checkpoints (size, note) VALUES (?, ?)", (frontier.size, note))
-            return Receipt(signer.origin, index, leaf_hash(entry), frontier.proof_of_last(), note)
+            statement = entry.decode("utf-8", "surrogatepass")
+            return Receipt(signer.origin, index, leaf_hash(entry), frontier.proof_of_last(), note, statement)
 
         return self._run(act)
 

@@ -59,9 +59,12 @@ def encode(value: object, fallback: Fallback | None = None) -> bytes:
     Raises:
         UnencodableError: the value, or something within, has no encoding.
     """
-    plain = _PLAIN.get(type(value))
+    kind = type(value)
+    plain = _PLAIN.get(kind)
     if plain is not None:
         return plain(value)
+    if kind is tuple or kind is list or kind is dict:
+        return _container(value, fallback)
     if isinstance(value, np.generic):
         return _scalar(value)
     if isinstance(value, np.ndarray):
@@ -76,6 +79,8 @@ def encode(value: object, fallback: Fallback | None = None) -> bytes:
 
 
 def _container(value: object, fallback: Fallback | None) -> bytes:
+    if isinstance(value, (tuple, list)):
+        return b"l" + number(len(value)) + b"".join([encode(item, fallback) for item in value])
     if isinstance(value, Mapping):
         pairs = sorted((encode(key, fallback), encode(item, fallback)) for key, item in value.items())
         return b"m" + number(len(pairs)) + b"".join(key + item for key, item in pairs)

@@ -30,7 +30,8 @@ from qnb.core.circuits.operations import FIXED, Kind, Operations
 from qnb.errors import ExecutionError
 from qnb.model import CircuitInfo
 
-_VERSION = b"qnb-circuit-v1\0"
+_STRUCTURE = b"qnb-circuit-structure-v1\0"
+_FINGERPRINT = b"qnb-circuit-v1\0"
 _MASKED = b"M"
 
 Places = tuple[list[int], list[int]]
@@ -124,7 +125,7 @@ class Encoder:
             qubits += at
             clbits += stored_at
         return self._finish(
-            number(len(qubit_at)) + number(len(clbit_at)) + prefixed(scope.header),
+            b"".join((number(len(qubit_at)), number(len(clbit_at)), prefixed(scope.header))),
             phase,
             table,
             codes,
@@ -162,6 +163,8 @@ class Encoder:
 
     def _phase(self, phase: Any) -> tuple[bytes, bytes]:
         """The global phase in full and with a number masked."""
+        if type(phase) is float:
+            return encode(phase), _MASKED
         symbolic: list[bytes] = []
         value = self._angle(phase, 0, symbolic)
         if symbolic:
@@ -178,34 +181,27 @@ class Encoder:
         angles: bytes,
         symbolic: bytes,
     ) -> Body:
+        """Hash the structure, and the fingerprint over the structure and what is masked in it."""
         kinds = list(table)
         column = _column("I", codes)
-        full = b"".join(
-            (
-                _VERSION,
-                head,
-                phase[0],
-                number(len(kinds)),
-                *[prefixed(kind.full) for kind in kinds],
-                column,
-                operands,
-                angles,
-                symbolic,
-            )
-        )
-        # Kinds that differ in masked numbers only are one kind of the structure, numbered by first appearance again.
-        masked: dict[bytes, int] = {}
-        renumbered = [masked.setdefault(kind.structure, len(masked)) for kind in kinds]
-        if len(masked) < len(kinds):
-            column = _column("I", [renumbered[code] for code in codes])
-        structure = b"".join(
-            (_VERSION, head, phase[1], number(len(masked)), *map(prefixed, masked), column, operands, symbolic)
-        )
+        masked, numbered, exact = kinds, column, number(0)
+        if any(kind.full is not kind.structure for kind in kinds):
+            # kinds that differ in masked numbers only are one kind of the structure, numbered by appearance again
+            merged: dict[bytes, int] = {}
+            renumbered = [merged.setdefault(kind.structure, len(merged)) for kind in kinds]
+            masked = [kinds[renumbered.index(position)] for position in range(len(merged))]
+            numbered = _column("I", [renumbered[code] for code in codes])
+            exact = b"".join((number(len(kinds)), *[prefixed(kind.full) for kind in kinds], column))
+        tabled = b"".join([prefixed(kind.structure) for kind in masked])
+        structure = hashlib.sha256(
+            b"".join((_STRUCTURE, head, phase[1], number(len(masked)), tabled, numbered, operands, symbolic))
+        ).digest()
+        full = hashlib.sha256(b"".join((_FINGERPRINT, structure, phase[0], exact, angles))).digest()
         operations: dict[str, int] = {}
         for code, count in Counter(codes).items():
             name = kinds[code].name
             operations[name] = operations.get(name, 0) + count
-        return Body(hashlib.sha256(full).digest(), hashlib.sha256(structure).digest(), operations, len(codes))
+        return Body(full, structure, operations, len(codes))
 
 
 def _column(code: str, values: list[Any]) -> bytes:
@@ -247,9 +243,10 @@ def describe_ordered(circuit: QuantumCircuit) -> tuple[CircuitInfo, tuple[Parame
             encoder = Encoder(collector.ordered())
             body = encoder.body(circuit)
     except UnencodableError as error:
+        of_sdk = f" (`{error.kind}`)" if error.kind.startswith("qiskit") else ""  # other names are the caller's text
         raise ExecutionError(
             "unknown-operation",
-            f"the circuit holds an operation without a definition (`{error.kind}`), so it cannot be fingerprinted",
+            f"the circuit holds an operation without a definition{of_sdk}, so it cannot be fingerprinted",
             "give the operation a definition, or transpile the circuit before you run it",
         ) from None
     except QiskitError:

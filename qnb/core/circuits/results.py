@@ -9,6 +9,7 @@ Spec: docs/spec/fingerprint.md, "Results".
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -42,13 +43,23 @@ def digest_result(result: object) -> bytes | None:
 
 
 def _encoding(value: Any) -> bytes | None:
-    for types, encoder in _TYPES:
-        if isinstance(value, types):
-            return encoder(value)
+    encoder = _encoder(type(value))
+    if encoder is not None:
+        return encoder(value)
     distributions = getattr(value, "quasi_dists", None)
     if distributions is not None:  # the samplers of the first primitives
         return b"1" + encode(list(distributions), _encoding)
     return None
+
+
+_known: weakref.WeakKeyDictionary[type, Callable[[Any], bytes] | None] = weakref.WeakKeyDictionary()
+
+
+def _encoder(cls: type) -> Callable[[Any], bytes] | None:
+    """The encoder of a class; asking each class once, since some of ours are abstract and slow to ask."""
+    if cls not in _known:
+        _known[cls] = next((encoder for types, encoder in _TYPES if issubclass(cls, types)), None)
+    return _known[cls]
 
 
 def _result(value: Any) -> bytes:

@@ -28,7 +28,7 @@ docs/reference/interception.md says for each path what it is and names its test.
 
 from __future__ import annotations
 
-from qnb.kernel.intercept import token, trampoline
+from qnb.kernel.intercept import jobs, token, trampoline
 from qnb.kernel.intercept.guard import Guard, Session
 from qnb.kernel.intercept.jobs import pending, settle
 from qnb.kernel.intercept.targets import TARGETS, Walker
@@ -50,6 +50,7 @@ def sweep() -> None:
     """Guard what appeared by ways that nobody told us of."""
     if _guard.session is not None:
         token.install()
+        jobs.look_again()
         _walker.install()
 
 
@@ -80,6 +81,7 @@ def uninstall() -> None:
         settle()
     finally:
         _guard.session = None
+        jobs.look_again()
         _walker.uninstall()
         trampoline.unwrap_all()
         trampoline.remove_all()

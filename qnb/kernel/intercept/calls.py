@@ -226,9 +226,11 @@ def _changed_options(backend: Any) -> dict[str, Any]:
         except Exception:  # noqa: BLE001 -- a class of anybody's: without known defaults every option was given
             _defaults[cls] = {}
     defaults = _defaults[cls]
+    # the SDK's own options keep a dictionary, which is faster to go through than the mapping that they are
+    held = getattr(options, "_fields", options)
     return {
         key: value
-        for key, value in options.items()
+        for key, value in held.items()
         if value is not (default := defaults.get(key)) and not (type(value) is type(default) and _equal(value, default))
     }
 

@@ -173,6 +173,7 @@ class Follower:
 
 
 _pending: dict[int, Follower] = {}
+_hooked: weakref.WeakSet[type] = weakref.WeakSet()
 _followers: weakref.WeakKeyDictionary[Any, Follower] = weakref.WeakKeyDictionary()
 
 
@@ -219,7 +220,15 @@ def settle(seconds: float = 0.0) -> None:
         raise failure
 
 
+def look_again() -> None:
+    """Hook the classes of jobs again as they come along: somebody may have put other methods into them."""
+    _hooked.clear()
+
+
 def _hook(cls: type) -> None:
+    if cls in _hooked:
+        return
+    _hooked.add(cls)
     for name, enter in (("result", _enter_result), ("cancel", _enter_cancel)):
         for owner in cls.__mro__:
             if name not in vars(owner) or getattr(vars(owner)[name], "__isabstractmethod__", False):

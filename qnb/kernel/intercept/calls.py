@@ -125,6 +125,9 @@ def _read_primitive(reader: str, name: str, primitive: Any, args: tuple[Any, ...
     copier = Copier()
     kwargs = {key: value if key == "pubs" else copier.value(value) for key, value in kwargs.items()}
     given = args[0] if args else kwargs.pop("pubs", ())
+    reference = _is_reference(primitive)
+    if not reference:  # a primitive of anybody's may look for what it was given, and not for what that means
+        given = copier.value(list(given))
     coerce = copier.sampler_pub if reader == "sampler" else copier.estimator_pub
     pubs = [coerce(pub, kwargs.get("shots" if reader == "sampler" else "precision")) for pub in given]
     infos, orders = _describe(pub.circuit for pub in pubs)
@@ -147,12 +150,17 @@ def _read_primitive(reader: str, name: str, primitive: Any, args: tuple[Any, ...
             "seed": common["seed"] if common["seed"] is not None else _integer(getattr(runner, "_seed", None)),
         },
     )
-    return Judged(call, (pubs, *args[1:]) if runner is None else (runner, pubs, *args[1:]), kwargs, pins)
+    handed = (pubs if reference else given, *map(copier.value, args[1:]))
+    return Judged(call, handed if runner is None else (runner, *handed), kwargs, pins)
+
+
+def _is_reference(primitive: Any) -> bool:
+    return type(primitive).__module__.startswith(_REFERENCE)
 
 
 def _runner(primitive: Any, backend: Any) -> tuple[Any, dict[int, Any]]:
     """What runs in place of a reference primitive: the same, with options and a backend of its own."""
-    if primitive is None or not type(primitive).__module__.startswith(_REFERENCE):
+    if not _is_reference(primitive):
         return primitive, {}
     runner = _shallow(primitive)
     if hasattr(runner, "_options"):

@@ -18,6 +18,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.primitives.containers import BindingsArray, EstimatorPubLike, ObservablesArray, SamplerPubLike
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit.quantum_info import SparseObservable
 from qiskit.quantum_info.operators.base_operator import BaseOperator
 from qiskit.quantum_info.states.quantum_state import QuantumState
 
@@ -53,8 +54,19 @@ class Copier:
             return {key: self.value(item) for key, item in value.items()}
         if isinstance(value, Iterator):  # it can be read once only, and it was for us to read
             return [self.value(item) for item in value]
-        if isinstance(value, (BaseOperator, QuantumState)):
+        return self._content(value)
+
+    def _content(self, value: Any) -> Any:
+        if isinstance(value, (BaseOperator, QuantumState, SparseObservable)):
             return copy.deepcopy(value)
+        if isinstance(value, BindingsArray):
+            return _bindings(value)
+        if isinstance(value, ObservablesArray):
+            return _observables(value)
+        if isinstance(value, SamplerPub):
+            return self.sampler_pub(value, None)
+        if isinstance(value, EstimatorPub):
+            return self.estimator_pub(value, None)
         if is_noise_model(value):
             return frozen_noise(value)[0]
         return value

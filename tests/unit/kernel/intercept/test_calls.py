@@ -168,6 +168,29 @@ def test_generator_of_pubs_is_read_once(session, bell):
     assert len(AerSimulator().run(circuits=(bell, bell)).result().results) == 2
 
 
+def test_primitive_of_ones_own_is_handed_what_it_was_given(session, bell):
+    """Copies, in the form in which they came."""
+    seen = []
+
+    class Mine(BaseSamplerV2):
+        def run(self, pubs: Any, *, shots: int | None = None) -> Any:
+            seen.extend(pubs)
+            return StatevectorSampler().run(pubs, shots=shots)
+
+    values = np.array([0.5])
+    circuit = turned()
+    circuit.measure_all()
+    Mine().run([bell, (circuit, values), (circuit, values, 5)], shots=7).result()
+    assert [type(item) for item in seen] == [QuantumCircuit, tuple, tuple]
+    assert seen[0] == bell
+    assert seen[0] is not bell
+    assert seen[1][1] is not values
+    assert seen[2][2] == 5
+    assert len(session.calls) == 1
+    assert session.calls[0].shots == 7
+    assert session.calls[0].parameters is not None
+
+
 def test_input_that_is_no_circuit_is_refused(session):
     """What cannot be read cannot be judged."""
     with pytest.raises(ExecutionError, match="cannot be judged"):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 _FLAGS = [
     "--no-sandbox",  # CI runs as root
@@ -128,7 +128,8 @@ def open_notebook(lab: Lab, browser: Browser) -> Iterator[Callable[..., Page]]:
         page = context.new_page()
         page.goto(f"{lab.url}lab/tree/{path}?token={lab.token}&reset")
         page.wait_for_selector(".jp-NotebookPanel .jp-Notebook", timeout=60_000)
-        page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=60_000)
+        # The toolbar's indicator claims to be idle before there is a kernel; the status bar does not.
+        expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=60_000)
         return page
 
     yield open_

@@ -17,7 +17,7 @@ from rows import Row, report, scratch
 SEALED = '%%qsecure confidential --purpose "benchmark"\n'
 ENTRY_BYTES = 1500  # an execution entry's size
 LOOP = 200
-CELLS = 60
+CELLS = 100
 BINDINGS = """\
 pub = (ansatz, observable, angles)
 value = float(estimator.run([pub]).result()[0].data.evs.sum())"""

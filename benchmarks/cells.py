@@ -34,13 +34,17 @@ class Kernel:
     Args:
         folder: its QNB_HOME and IPython profile lie here.
         guarded: load qnb first.
+        python: interpreter of another environment to run the kernel in; it needs ipykernel.
     """
 
-    def __init__(self, folder: Path, *, guarded: bool) -> None:
-        self._folder, self._guarded = folder, guarded
+    def __init__(self, folder: Path, *, guarded: bool, python: Path | None = None) -> None:
+        self._folder, self._guarded, self._python = folder, guarded, python
 
     def __enter__(self) -> Self:
         self._manager = KernelManager(kernel_name="python3")
+        spec = self._manager.kernel_spec
+        if self._python is not None and spec is not None:
+            spec.argv[0] = str(self._python)
         profile = self._folder / ("guarded" if self._guarded else "bare")
         environment = {"QNB_HOME": str(self._folder / "home"), "IPYTHONDIR": str(profile)}
         self._manager.start_kernel(env={**os.environ, **environment}, stderr=subprocess.DEVNULL)

@@ -141,7 +141,7 @@ def calls() -> list[Row]:
         *added("an Aer Bell", lambda: simulator.run(circuit, shots=100).result(), 15, 120),
         *added("a Bell in Aer's sampler", lambda: sampler.run([circuit], shots=100).result(), 10, None),
         *added(
-            "one evaluation of Aer's estimator", lambda: estimator.run([(ansatz, observable, one)]).result(), 200, None
+            "one evaluation of Aer's estimator", lambda: estimator.run([(ansatz, observable, one)]).result(), 10, None
         ),
         *added("GHZ-20 on Aer", lambda: simulator.run(chain, shots=100).result(), 5, None),
         Row(

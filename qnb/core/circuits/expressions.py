@@ -16,7 +16,7 @@ from typing import Any
 
 from qiskit.circuit import Parameter, ParameterExpression
 
-from qnb.core.circuits.encoding import UnencodableError, encode, number
+from qnb.core.circuits.encoding import UnencodableError, encode, number, prefixed
 
 Node = tuple[Any, ...]
 """("n", number) | ("p", Parameter) | ("+", terms) | ("*", sign, factors) | ("op", name, operands)."""
@@ -181,6 +181,14 @@ class ParameterTable:
 
     def __init__(self, index: dict[Parameter, int] | None = None) -> None:
         self.index: dict[Parameter, int] = {} if index is None else index
+        self._alone: dict[Parameter, bytes] = {}
+
+    def alone(self, parameter: Parameter) -> bytes:
+        """Encode an expression that is nothing but a parameter, behind its length."""
+        known = self._alone.get(parameter)
+        if known is None:
+            known = self._alone[parameter] = prefixed(self.expression(parameter))
+        return known
 
     def expression(self, expression: ParameterExpression) -> bytes:
         """Encode one expression, giving indices to the parameters it introduces.
@@ -214,6 +222,10 @@ class SiteCollector(ParameterTable):
         """Remember the expression; the bytes returned are a placeholder that nobody may hash."""
         self._sites.append((normal_form(expression), frozenset(expression.parameters)))
         return b""
+
+    def alone(self, parameter: Parameter) -> bytes:
+        """Remember each of its places."""
+        return self.expression(parameter)
 
     def ordered(self) -> ParameterTable:
         """A table with all indices given: by first site, then by the refined colour of the parameter.

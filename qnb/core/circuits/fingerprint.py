@@ -151,12 +151,14 @@ class Encoder:
 
     def _angle(self, angle: Any, position: int, symbolic: list[bytes]) -> float:
         """The number an angle stands for; an expression is put into `symbolic` with its position instead."""
+        if isinstance(angle, Parameter):
+            symbolic.append(number(position) + self.parameters.alone(angle))
+            return 0.0
         if isinstance(angle, ParameterExpression):
-            if not angle.parameters:
-                angle = angle.numeric()
-            else:
+            if angle.parameters:
                 symbolic.append(number(position) + prefixed(self.parameters.expression(angle)))
                 return 0.0
+            angle = angle.numeric()
         if isinstance(angle, complex) and angle.imag:
             raise UnencodableError(angle)
         return float(angle.real if isinstance(angle, complex) else angle)
@@ -273,5 +275,7 @@ def describe_ordered(circuit: QuantumCircuit) -> tuple[CircuitInfo, tuple[Parame
     index = encoder.parameters.index
     if not index:
         return info, ()
+    if len(index) == circuit.num_parameters:
+        return info, tuple(index)
     free = circuit.parameters  # a loop's own parameter has an index, but is not free
-    return info, tuple(parameter for parameter in sorted(index, key=index.__getitem__) if parameter in free)
+    return info, tuple(parameter for parameter in index if parameter in free)

@@ -51,22 +51,36 @@ def _bound(value: Any, order: tuple[Parameter, ...]) -> np.ndarray[Any, Any] | N
     if value is None or not order:
         return None
     if isinstance(value, BindingsArray):
-        try:
-            return np.asarray(value.as_array(order), dtype=float)
-        except ValueError:
-            return None
+        return _columns(value, order)
     if isinstance(value, Mapping):
-        columns = [value[item] if item in value else value.get(item.name) for item in order]
-        if any(column is None for column in columns):
+        given = [value[item] if item in value else value.get(item.name) for item in order]
+        if any(column is None for column in given):
             return None
-        return np.stack(np.broadcast_arrays(*[np.asarray(column, dtype=float) for column in columns]), axis=-1)
-    array = np.asarray(value, dtype=float)
+        return np.stack(np.broadcast_arrays(*map(_numbers, given)), axis=-1)
+    array = _numbers(value)
     named = sorted(range(len(order)), key=lambda position: order[position].name)
     if array.ndim == 0 or array.shape[-1] != len(order):
         return None
     ordered = np.empty_like(array)
     ordered[..., named] = array
     return ordered
+
+
+def _columns(bindings: BindingsArray, order: tuple[Parameter, ...]) -> np.ndarray[Any, Any] | None:
+    held: dict[tuple[str, ...], Any] = bindings.data
+    at = {name: (key, position) for key in held for position, name in enumerate(key)}
+    try:
+        places = [at[parameter.name] for parameter in order]
+    except KeyError:
+        return None
+    if len(held) == 1:
+        return _numbers(next(iter(held.values()))[..., [position for _, position in places]])
+    return np.stack([_numbers(held[key][..., position]) for key, position in places], axis=-1)
+
+
+def _numbers(value: Any) -> np.ndarray[Any, Any]:
+    array = np.asarray(value)
+    return array if np.iscomplexobj(array) else array.astype(float, copy=False)
 
 
 def digest_observables(observables: object) -> bytes | None:

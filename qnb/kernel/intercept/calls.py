@@ -169,13 +169,15 @@ def _runner(primitive: Any, backend: Any) -> tuple[Any, dict[int, Any]]:
 
 
 def _own_options(options: Any) -> Any:
-    """A copy of an options object, deep in its mappings and no deeper."""
-    if dataclasses.is_dataclass(options) and not isinstance(options, type):
-        return dataclasses.replace(
-            options,
-            **{item.name: _own_options(getattr(options, item.name)) for item in dataclasses.fields(options)},
-        )
-    return Copier().value(options)
+    """A copy of an options object of a reference primitive, deep in its mappings and no deeper."""
+    if options is None or isinstance(options, Mapping):
+        return Copier().value(options)
+    clone = _shallow(options)
+    copier = Copier()
+    for name, value in vars(options).items():
+        if isinstance(value, (dict, list)):
+            setattr(clone, name, copier.value(value))
+    return clone
 
 
 def _default(primitive: Any, options: Mapping[str, Any], what: str) -> Any:

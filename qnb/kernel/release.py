@@ -23,6 +23,9 @@ def declassify(value: Any, label: str, *, reason: str) -> Any:
     if shell is None or guard is None or shell.display_formatter is None:
         raise ConfigError("not-guarded", "there is no guarded session here", "`%load_ext qnb` first")
     data, metadata = shell.display_formatter.format(value)
+    if not data:
+        # an object that displays itself has done so by now, into the sealed output
+        raise ConfigError("no-display", "the value has no display of its own to release", "release a text or a figure")
     shown = json.dumps([data, metadata], sort_keys=True, default=_bytes_as_hex).encode()
     session = guard.session
     session.declassify(session.current_cell(), label, reason, hashlib.sha256(shown).digest())

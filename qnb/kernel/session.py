@@ -9,6 +9,7 @@ The label is kernel-global and floats up (LIO's current label): a contextvar wou
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import hashlib
 import threading
@@ -254,11 +255,15 @@ class Session:
         Raises:
             QnbError: something that ran could not be recorded; the cell's output must be withheld.
         """
-        self._settle()
-        with cell.lock:
-            cell.state = "ended"
-            for grant in cell.grants.values():
-                self._flush(cell, grant)
+        try:
+            self._settle()
+        finally:
+            with cell.lock:
+                cell.state = "ended"
+                for grant in cell.grants.values():
+                    # one stretch that cannot be recorded must not keep the others out of the log
+                    with contextlib.suppress(QnbError):
+                        self._flush(cell, grant)
         if cell.withheld is not None:
             raise cell.withheld
 
@@ -315,13 +320,20 @@ class Session:
 
         Raises:
             DeniedError: the policy says no.
-            LabelError: `target` is no label, or is not lower than the value's.
+            LabelError: `target` is no label, is not lower than the value's, or is itself sealed.
         """
         scheme = self.authority.policy.scheme
         label = scheme.parse(target)
         if scheme.dominates(label, cell.label):
             raise LabelError(
                 "not-lower", f"`{label}` is not lower than `{cell.label}`", "name the label to lower it to"
+            )
+        if self.authority.policy.handling(label).seal:
+            # what is released is shown in clear, and `label` is none at which anything may be
+            raise LabelError(
+                "still-sealed",
+                f"`{label}` is sealed too, so nothing can be shown at it",
+                "name a label whose outputs are not sealed, or share the sealed notebook",
             )
         if not reason.strip():
             raise ConfigError("no-reason", "a declassification needs a reason", 'pass reason="…"')

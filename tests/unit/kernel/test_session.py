@@ -13,7 +13,7 @@ from qnb.core.entry import EntryView, parse_statement
 from qnb.core.notebook import parse_bundle
 from qnb.core.seal import parse_identities
 from qnb.core.seal.output import MIME, open_output
-from qnb.errors import ConfigError, DeniedError, LabelError, QnbError
+from qnb.errors import ConfigError, DeniedError, LabelError, QnbError, StorageError
 from qnb.kernel.session import Session
 from qnb.model import Backend, Call, CircuitInfo, Outcome
 from qnb.store.authority import Authority
@@ -193,7 +193,12 @@ def test_declassification_is_decided_and_recorded_with_its_reason_committed(sess
 
 @pytest.mark.parametrize(
     ("label", "reason", "error"),
-    [("restricted", "r", LabelError), ("nonsense", "r", LabelError), ("internal", " ", ConfigError)],
+    [
+        ("restricted", "r", LabelError),
+        ("confidential", "r", LabelError),  # lower, but sealed: it must not come out in clear
+        ("nonsense", "r", LabelError),
+        ("internal", " ", ConfigError),
+    ],
 )
 def test_declassification_that_lowers_nothing_or_says_nothing_is_refused(
     session: Session, label: str, reason: str, error: type[QnbError]
@@ -203,6 +208,23 @@ def test_declassification_that_lowers_nothing_or_says_nothing_is_refused(
     with pytest.raises(error):
         session.declassify(cell, label, reason, b"\7" * 32)
     assert kinds(session) == []
+
+
+def test_job_that_cannot_be_settled_still_ends_the_cell_and_records_the_rest(home: Path) -> None:
+    """A failure at the end leaves no cell open under whose grants a thread could go on unrecorded."""
+
+    def settle() -> None:
+        raise StorageError("full", "the disk is full", "make room")
+
+    with Authority.open(home) as authority:
+        session = Session(authority, check_guard=list, settle=settle, clock=lambda: 0.0)
+        cell = open_cell(session, "%%qsecure")
+        for _ in range(3):
+            session.begin(CALL).end(Outcome("ok"))
+        with pytest.raises(StorageError):
+            session.end_executions(cell)
+        assert cell.state == "ended"
+        assert kinds(session) == ["decision", "execution", "execution"]
 
 
 def test_status_says_policy_facts(session: Session) -> None:

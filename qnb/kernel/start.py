@@ -7,6 +7,7 @@ Never: an identity, but for the one that first use makes and writes to its file.
 
 from __future__ import annotations
 
+import atexit
 from typing import NoReturn
 
 from qnb.errors import ExecutionError, QnbError
@@ -31,6 +32,7 @@ def start_session() -> Session:
         intercept.install(_Refusing(error))
         raise
     intercept.install(session)
+    atexit.register(intercept.settle)  # a job that ended after the last cell, and that nobody asked about
     if report.recipient is not None:
         # said once, at first use: nobody reads the documentation of a key that they do not know they have
         print(f"qnb made an identity for you: {report.identity}")  # noqa: T201 -- a notebook's way to tell its user

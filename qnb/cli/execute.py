@@ -58,6 +58,8 @@ def execute(
         raise ConfigError(
             "no-such-folder", f"the folder `{target.parent}` does not exist", "create it or name another output"
         )
+    if target.exists() and target.samefile(notebook):
+        raise ConfigError("same-file", f"`{target}` is the notebook to run", "name another output")
     nb = _load(notebook)
     first_use = ensure_home(home())
     if first_use.recipient is not None:
@@ -69,7 +71,8 @@ def execute(
         with reporter:
             asyncio.run(run.run(reporter))
     finally:
-        write_atomic(target, (nbformat.writes(nb) + "\n").encode(), mode=0o600)
+        if run.guarded:
+            write_atomic(target, (nbformat.writes(nb) + "\n").encode(), mode=0o600)
     if as_json:
         click.echo(json.dumps({"notebook": nb.metadata["qnb"]["id"], "output": str(target), "cells": run.results}))
     else:
@@ -139,6 +142,7 @@ class _Run:
         self.nb = nb
         self.results: list[dict[str, Any]] = []
         self.failure: str | None = None
+        self.guarded = False  # before that nothing ran that would be worth a file
         self._interrupted = False
         self._folder = folder
         options: dict[str, Any] = {} if kernel is None else {"kernel_name": kernel}
@@ -162,6 +166,7 @@ class _Run:
                 # nbclient's own handler kills the kernel, and with it the output that is being sealed
                 loop.add_signal_handler(signal.SIGINT, self._interrupt)
                 await self._guard()
+                self.guarded = True
                 for index, cell in enumerate(self.nb.cells):
                     if _runs(cell) and not await self._run_cell(cell, index, reporter):
                         break

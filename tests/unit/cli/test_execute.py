@@ -126,3 +126,17 @@ def test_kernel_that_is_not_there_is_a_configuration_error(start, tmp_path: Path
     assert process.returncode == 2
     assert "nonesuch" in said
     assert "jupyter kernelspec list" in said
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_notebook_is_not_overwritten_by_its_own_run(tmp_path: Path) -> None:
+    """The input stays as it is; naming it as output is an error."""
+    path = tmp_path / "in.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(), path)
+    before = path.read_bytes()
+    done = subprocess.run(
+        [QNB, "execute", "in.ipynb", "-o", "in.ipynb"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "name another output" in done.stderr
+    assert path.read_bytes() == before

@@ -8,6 +8,7 @@ hash in less than a millisecond. Equal content gives equal digests within one lo
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 from typing import Literal
@@ -39,6 +40,7 @@ Content = Literal[
 """Kinds of content; each has a domain of its own under the key."""
 
 _DOMAIN = "urn:qnb:digest:v1:"
+_REMEMBERED = 1024
 _ENCODER = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
 )
@@ -56,12 +58,16 @@ class Digester:
         key: 32 bytes, the digest key of the log, from the classified levels up; None below.
     """
 
-    __slots__ = ("_key",)
+    __slots__ = ("_keyed", "_named")
 
     def __init__(self, key: bytes | None) -> None:
         if key is not None and len(key) != 32:
             raise ConfigError("digest-key", "the log's digest key is not 32 bytes")
-        self._key = key
+        # The key is hashed once: the one-shot function looks the algorithm up at each call, which after an idle time
+        # costs more than everything else in a decision. Over `hashlib`, whose code is warm from the fingerprints.
+        self._keyed = None if key is None else hmac.HMAC(key, digestmod=lambda data=b"": hashlib.sha256(data))
+        # One content is named in several entries of a cell. Replaced when full, so that no loop grows it.
+        self._named: dict[tuple[str, bytes], DigestSet] = {}
 
     def __repr__(self) -> str:
         return f"Digester(keyed={self.keyed})"
@@ -72,13 +78,19 @@ class Digester:
     @property
     def keyed(self) -> bool:
         """Whether content is classified here."""
-        return self._key is not None
+        return self._keyed is not None
 
     def digest_set(self, content: Content, digest: bytes) -> DigestSet:
         """Name content whose SHA-256 is given: `sha256` in clear, or `hmac-sha256` over kind and digest."""
-        if self._key is None:
+        if self._keyed is None:
             return {"sha256": digest.hex()}
-        return {"hmac-sha256": hmac.digest(self._key, (_DOMAIN + content + "\0").encode() + digest, "sha256").hex()}
+        named = self._named.get((content, digest))
+        if named is None:
+            if len(self._named) >= _REMEMBERED:
+                self._named = {}
+            message = f"{_DOMAIN}{content}\0".encode() + digest
+            named = self._named[content, digest] = _authenticate(self._keyed, message)
+        return named
 
     def optional(self, content: Content, digest: bytes | None) -> DigestSet | None:
         """`digest_set`, with None for what is unknown."""
@@ -86,7 +98,12 @@ class Digester:
 
     def commit(self, content: Content, value: Json) -> Json:
         """The value itself below the classified levels, else an HMAC over its canonical JSON; None stays None."""
-        if self._key is None or value is None:
+        if self._keyed is None or value is None:
             return value
-        message = f"{_DOMAIN}{content}\1".encode() + canonical(value)
-        return {"hmac-sha256": hmac.digest(self._key, message, "sha256").hex()}
+        return _authenticate(self._keyed, f"{_DOMAIN}{content}\1".encode() + canonical(value))
+
+
+def _authenticate(keyed: hmac.HMAC, message: bytes) -> DigestSet:
+    mac = keyed.copy()
+    mac.update(message)
+    return {"hmac-sha256": mac.hexdigest()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
+from functools import lru_cache
 
 from qnb.errors import ConfigError, LabelError
 
@@ -44,6 +45,7 @@ def mentions_directive(cell: str) -> bool:
     return _ANYWHERE.search(cell) is not None
 
 
+@lru_cache(maxsize=64)  # IPython transforms a cell several times, and each time the line is read
 def parse_directive(line: str) -> Directive:
     """Parse a `%%qsecure` line; words are quoted as in a shell.
 

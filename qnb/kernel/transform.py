@@ -140,9 +140,8 @@ class TreeCheck:
             del tree.body[0]
         if run is not None and run.cell.refused is not None:
             raise refusal(run.cell.refused)
-        seen = (
-            run is None or "qsecure" in run.info.raw_cell
-        )  # what a cell makes up while it runs meets the magic itself
+        # what a cell makes up while it runs meets the magic itself
+        seen = run is None or "qsecure" in run.info.raw_cell[len(run.marker or "") :]
         alone = isinstance(tree, ast.Module) and len(tree.body) == 1
         if seen and any(_calls_qsecure(node, alone=alone) for node in ast.walk(tree)):
             error = misplaced()

@@ -15,7 +15,7 @@ import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from qnb.core.seal.file import open_
@@ -93,6 +93,7 @@ class SealedOutput:
 
 
 _BOUND = ("version", "label", "notebook", "cell", "session", "sequence", "state")
+_HEADER = tuple(item.name for item in fields(OutputHeader))
 
 
 def padme(length: int) -> int:
@@ -111,7 +112,8 @@ def pack_output(header: OutputHeader, outputs: Sequence[Mapping[str, Any]]) -> b
         SealError: `output-not-json` when an output holds what JSON cannot say.
     """
     try:
-        text = json.dumps({"header": asdict(header), "outputs": list(outputs)}, separators=(",", ":"))
+        head = {name: getattr(header, name) for name in _HEADER}
+        text = json.dumps({"header": head, "outputs": list(outputs)}, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
         raise SealError("output-not-json", "an output of the cell cannot be written as JSON") from None
     return text.encode("ascii").ljust(padme(len(text)))
@@ -130,7 +132,7 @@ def unpack_output(plaintext: bytes) -> tuple[OutputHeader, list[dict[str, Any]]]
     if not isinstance(value, dict) or not isinstance(value.get("header"), dict):
         raise _malformed("output", "it has no header inside")
     raw = value["header"]
-    header = OutputHeader(**{f.name: raw.get(f.name) for f in fields(OutputHeader)})
+    header = OutputHeader(**{name: raw.get(name) for name in _HEADER})
     _check_header(header, "output")
     if not (header.source_digest is None or _is_text(header.source_digest)) or not (
         header.purpose is None or isinstance(header.purpose, str)

@@ -8,7 +8,6 @@ hash in less than a millisecond. Equal content gives equal digests within one lo
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 from typing import Literal
@@ -63,9 +62,8 @@ class Digester:
     def __init__(self, key: bytes | None) -> None:
         if key is not None and len(key) != 32:
             raise ConfigError("digest-key", "the log's digest key is not 32 bytes")
-        # The key is hashed once: the one-shot function looks the algorithm up at each call, which after an idle time
-        # costs more than everything else in a decision. Over `hashlib`, whose code is warm from the fingerprints.
-        self._keyed = None if key is None else hmac.HMAC(key, digestmod=lambda data=b"": hashlib.sha256(data))
+        # the key is hashed once: the one-shot function looks the algorithm up at each call
+        self._keyed = None if key is None else hmac.new(key, digestmod="sha256")
         # One content is named in several entries of a cell. Replaced when full, so that no loop grows it.
         self._named: dict[tuple[str, bytes], DigestSet] = {}
 

@@ -149,6 +149,7 @@ class Publisher:
         self._clock = clock
         self._wake = threading.Condition()
         self._watched: set[LiveOutput] = set()
+        self._asleep_until: float | None = None  # None: not asleep, or until it is woken
         self._thread: threading.Thread | None = None
 
     def watch(self, live: LiveOutput) -> None:
@@ -159,7 +160,10 @@ class Publisher:
                 self._thread = threading.Thread(target=self._run, name="qnb-outputs", daemon=True)
                 self._thread.pydev_do_not_trace = True  # type: ignore[attr-defined]  # a breakpoint must not stop it
                 self._thread.start()
-            self._wake.notify()
+            due = live.due()
+            # who sleeps no longer than that looks in time: waking it for each short cell would cost the cell a switch
+            if self._asleep_until is None or (due is not None and due < self._asleep_until):
+                self._wake.notify()
 
     def _run(self) -> None:
         while True:
@@ -169,7 +173,10 @@ class Publisher:
                 times = [time for time in due.values() if time is not None]
                 now = self._clock()
                 if not times or min(times) > now:
-                    self._wake.wait(min(min(times) - now, _NAP) if times else None)
+                    nap = min(min(times) - now, _NAP) if times else None
+                    self._asleep_until = None if nap is None else now + nap
+                    self._wake.wait(nap)
+                    self._asleep_until = None
                     continue
             for live, time in due.items():
                 if time is not None and time <= now:

@@ -95,6 +95,7 @@ class KernelOutputs:
         self._publisher = Publisher(clock)
         self._lock = threading.RLock()
         self._routes: dict[str, _Route] = {}
+        self._speaking: deque[_Route] = deque(maxlen=_REMEMBERED)  # in clear, until a sealed cell revokes them
         self._closed: deque[_Route] = deque()
         self._last: LiveOutput | None = None  # of the last sealed cell; set once anything was sealed
         self._comms: set[str] = set()  # opened by classified cells, unknown to the front end
@@ -139,14 +140,16 @@ class KernelOutputs:
             while len(self._routes) > _REMEMBERED:
                 del self._routes[next(iter(self._routes))]
             if not cell.classified and cell.refused is None:
+                self._speaking.append(route)
                 return
             route.live = LiveOutput(
                 cell, self._session, lambda kind, content: self._publish(kind, content, header), self._clock
             )
             if cell.refused is not None:
                 return
-            for other in self._routes.values():
+            for other in self._speaking:
                 other.revoked = True
+            self._speaking.clear()
             if self._last is None:
                 self._parents.silence_log()
             self._last = route.live

@@ -78,6 +78,10 @@ class LineTransform:
         running: the run of this context, None outside one.
     """
 
+    # IPython leaves those out when it asks whether what was typed so far is a whole cell: it must see a cell magic,
+    # which goes on to a blank line, or a terminal would run the directive alone
+    has_side_effects = True
+
     def __init__(self, running: Callable[[], Run | None]) -> None:
         self._running = running
 

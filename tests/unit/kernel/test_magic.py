@@ -86,6 +86,21 @@ def _session(shell) -> _Session:
     return guard_of(shell).session
 
 
+@pytest.mark.parametrize(
+    ("typed", "status"),
+    [
+        ("%%qsecure confidential", "incomplete"),
+        ("%%qsecure confidential\n1 + 1", "incomplete"),
+        ("%%qsecure --nonsense\n1 + 1", "incomplete"),
+        ("%%qsecure confidential\n1 + 1\n\n", "complete"),
+        ("1 + 1", "complete"),
+    ],
+)
+def test_typed_cell_goes_on_until_a_blank_line(shell, typed, status):
+    """A terminal asks after each line whether the cell is whole; a directive alone must not run as an empty cell."""
+    assert shell.check_complete(typed)[0] == status
+
+
 def test_transformer_gives_the_same_however_often_it_runs() -> None:
     """IPython runs it for completeness, for the decision whether to await, and for the run."""
     transform = LineTransform(lambda: None)

@@ -131,6 +131,7 @@ def open_notebook(
     identities: Sequence[Identity],
     cell: str | None = None,
     check: Callable[[SealedOutput], object] | None = None,
+    found: Sequence[Opened] | None = None,
 ) -> tuple[dict[str, Any], list[Opened]]:
     """Open the sealed outputs of a notebook.
 
@@ -139,6 +140,7 @@ def open_notebook(
         identities: tried in order on each output.
         cell: the id of the one cell to open; None for all.
         check: called before an output is opened; an error that it raises leaves that output sealed.
+        found: what `find_outputs` gave for this notebook and cell, where it has been called; None to call it.
 
     Returns:
         A new notebook, which shares what did not change, with every output that opened replaced by what was in it (its
@@ -153,10 +155,10 @@ def open_notebook(
     report: list[Opened] = []
     opened: dict[int, dict[int, list[dict[str, Any]]]] = {}
     labels: dict[int, str] = {}
-    for found in find_outputs(whole, cell):
-        index, sealed = found.cell_index, found.sealed
+    for each in find_outputs(whole, cell) if found is None else found:
+        index, sealed = each.cell_index, each.sealed
         if sealed is None:
-            report.append(found)
+            report.append(each)
             continue
         try:
             if check is not None:
@@ -164,10 +166,10 @@ def open_notebook(
             header, outputs = open_output(sealed, identities)
             _check_place(header, cells[index], notebook)
         except QnbError as error:
-            report.append(replace(found, error=error))
+            report.append(replace(each, error=error))
             continue
-        report.append(replace(found, header=header, findings=_findings(sealed, header, cells[index])))
-        opened.setdefault(index, {})[found.output_index] = outputs
+        report.append(replace(each, header=header, findings=_findings(sealed, header, cells[index])))
+        opened.setdefault(index, {})[each.output_index] = outputs
         labels[index] = header.label
     new_cells = [
         _replace_outputs(old, opened[index], labels[index]) if index in opened else old

@@ -297,16 +297,17 @@ class Session:
             purpose=cell.purpose,
         )
         ciphertext = seal(pack_output(header, outputs), cell.recipients)
+        digest = hashlib.sha256(ciphertext).digest()
         receipt = None
         if state != "running":
             receipt = self.authority.record_seal(
                 self.context(cell),
-                hashlib.sha256(ciphertext).digest(),
+                digest,
                 state,
                 [recipient.fingerprint for recipient in cell.recipients],
             )
             cell.state = state
-        bundle = sealed_bundle(header, ciphertext, cell.recipients, receipt)
+        bundle = sealed_bundle(header, ciphertext, cell.recipients, receipt, digest=digest)
         return {MIME: bundle, "text/html": render_html(bundle), "text/plain": render_text(bundle)}
 
     def declassify(self, cell: Cell, target: str, reason: str, digest: bytes) -> Decision:

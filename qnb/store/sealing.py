@@ -200,8 +200,9 @@ def unseal_notebook(
         StorageError: what was opened could not be recorded; nothing may be shown.
     """
     judge = _Judge(authority)
-    identities = keys() if judge.asks_any(nb, cell) else ()
-    opened_nb, report = open_notebook(nb, identities, cell, judge)
+    found = find_outputs(nb, cell)
+    identities = keys() if judge.allows_any(found) else ()
+    opened_nb, report = open_notebook(nb, identities, cell, judge, found)
     if not report:
         raise ConfigError("nothing-sealed", "there is no sealed output in it" if cell is None else "the cell has none")
     outputs: list[tuple[Opened, int | None]] = []
@@ -269,7 +270,7 @@ class _Judge:
         if isinstance(answer, QnbError):
             raise answer
 
-    def asks_any(self, nb: object, cell: str | None) -> bool:
+    def allows_any(self, outputs: Sequence[Opened]) -> bool:
         """Decide every label that occurs; whether anything may be opened.
 
         Raises:
@@ -277,7 +278,7 @@ class _Judge:
         """
         refusal: QnbError | None = None
         allowed = False
-        for found in find_outputs(nb, cell):
+        for found in outputs:
             if found.sealed is not None:
                 try:
                     self(found.sealed)

@@ -34,14 +34,12 @@ def seal(plaintext: bytes, recipients: Sequence[Recipient], *, random: Random = 
     Raises:
         RecipientError: `no-recipients`, `mixed-recipients`, `too-many-recipients`, `recipient-weak`.
     """
-    head = io.BytesIO()
-    key = _write_header(head, recipients, random)
-    size = head.tell()
+    head, key = _make_header(recipients, random)
     # a BytesIO lends its buffer to be written in and then gives it as bytes: each copy would cost as much as the cipher
-    sealed = io.BytesIO(bytes(size + stream.sealed_size(len(plaintext))))
-    sealed.write(head.getbuffer())
+    sealed = io.BytesIO(bytes(len(head) + stream.sealed_size(len(plaintext))))
     with sealed.getbuffer() as room:
-        stream.encrypt_into(key, plaintext, room[size:])
+        room[: len(head)] = head
+        stream.encrypt_into(key, plaintext, room[len(head) :])
     return sealed.getvalue()
 
 
@@ -84,7 +82,8 @@ def seal_stream(
     Raises:
         RecipientError: as `seal`.
     """
-    key = _write_header(dst, recipients, random)
+    head, key = _make_header(recipients, random)
+    dst.write(head)
     stream.encrypt(key, src, dst, progress)
 
 
@@ -117,16 +116,15 @@ def _check_recipients(recipients: Sequence[Recipient]) -> None:
         )
 
 
-def _write_header(dst: BinaryIO, recipients: Sequence[Recipient], random: Random) -> bytes:
-    """Write header and nonce; the payload key."""
+def _make_header(recipients: Sequence[Recipient], random: Random) -> tuple[bytes, bytes]:
+    """Header and nonce as they stand in the file, and the payload key."""
     _check_recipients(recipients)
     file_key = random(FILE_KEY_SIZE)
     header = encode_header([recipient.wrap(file_key) for recipient in recipients], file_key)
     if len(header) > MAX_HEADER:
         raise RecipientError("too-many-recipients", f"{len(recipients)} recipients are more than one file can name")
     nonce = random(stream.NONCE_SIZE)
-    dst.write(header + nonce)
-    return derive(file_key, nonce, b"payload")
+    return header + nonce, derive(file_key, nonce, b"payload")
 
 
 def _read_header(src: BinaryIO, identities: Iterable[Identity]) -> bytes:

@@ -145,7 +145,12 @@ def unpack_output(plaintext: bytes) -> tuple[OutputHeader, list[dict[str, Any]]]
 
 
 def sealed_bundle(
-    header: OutputHeader, ciphertext: bytes, recipients: Iterable[Recipient], receipt: Receipt | None = None
+    header: OutputHeader,
+    ciphertext: bytes,
+    recipients: Iterable[Recipient],
+    receipt: Receipt | None = None,
+    *,
+    digest: bytes | None = None,
 ) -> dict[str, Any]:
     """The value of the MIME type: JSON types only.
 
@@ -154,6 +159,7 @@ def sealed_bundle(
         ciphertext: the age file.
         recipients: those it was sealed for, in order.
         receipt: of the seal entry; None exactly while the cell runs.
+        digest: SHA-256 of `ciphertext`; None to compute it, which costs more than the sealing did.
 
     Raises:
         SealError: `receipt-of-running`, `state-unknown`.
@@ -164,7 +170,7 @@ def sealed_bundle(
         raise SealError("receipt-of-running", "an output of a running cell has no entry yet")
     bundle: dict[str, Any] = {name: getattr(header, name) for name in _BOUND}
     bundle["recipients"] = [recipient.fingerprint for recipient in recipients]
-    bundle["digest"] = "sha256:" + hashlib.sha256(ciphertext).hexdigest()
+    bundle["digest"] = "sha256:" + (hashlib.sha256(ciphertext).digest() if digest is None else digest).hex()
     if receipt is not None:
         bundle["entry"] = {
             "origin": receipt.origin,

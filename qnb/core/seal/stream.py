@@ -99,12 +99,16 @@ def decrypt_into(key: bytes, sealed: memoryview, opened: memoryview) -> int:
 
 def _encrypt_chunks(cipher: ChaCha20Poly1305, index: int, data: memoryview, sealed: memoryview, *, last: bool) -> int:
     """Encrypt `data`, which begins at chunk `index` and, if `last`, ends the payload; return the bytes written."""
-    size, position = len(data), 0
-    for start in range(0, max(size, 1), CHUNK):
-        chunk = data[start : start + CHUNK]
-        nonce = _nonce(index, last and start + CHUNK >= size)
-        position += cipher.encrypt_into(nonce, chunk, None, sealed[position : position + len(chunk) + TAG])
+    position = 0
+    # the final chunk is apart: it may be shorter, and its nonce says that it is the last
+    end = max(len(data) - 1, 0) // CHUNK * CHUNK if last else len(data)
+    for start in range(0, end, CHUNK):
+        room = sealed[position : position + _SEALED_CHUNK]
+        position += cipher.encrypt_into(_nonce(index, final=0), data[start : start + CHUNK], None, room)
         index += 1
+    if last:
+        room = sealed[position : position + len(data) - end + TAG]
+        position += cipher.encrypt_into(_nonce(index, final=1), data[end:], None, room)
     return position
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -14,23 +15,27 @@ from typing import Any
 import pytest
 
 from qnb.core.seal import (
+    Identity,
     PassphraseIdentity,
     PassphraseRecipient,
     armor,
     dearmor,
     generate_identity,
     open_,
+    open_stream,
     parse_identity,
     seal,
+    seal_stream,
 )
 from qnb.core.seal.x25519 import X25519Identity
 
 LABEXTENSION = Path(__file__).parents[2] / "labextension"
-SIZES = [0, 1, 65535, 65536, 65537, 4 * 65536, 4 * 65536 + 1]
+SIZES = [0, 1, 65535, 65536, 65537, 131072, 4 * 65536, 4 * 65536 + 1]  # around chunks, and around our batch of four
 PASSPHRASE = "correct horse battery staple"
 HYBRID = generate_identity(lambda n: b"h" * n)
 OTHER = generate_identity(lambda n: b"o" * n)
 CLASSIC = X25519Identity(b"c" * 32)
+OTHER_CLASSIC = X25519Identity(b"d" * 32)
 
 # reads a list of tasks on the standard input, writes a list of base64 results
 _DRIVER = """
@@ -44,6 +49,7 @@ for (const task of JSON.parse(await new Response(process.stdin).text())) {
     for (const r of task.recipients ?? []) e.addRecipient(r);
     if (task.passphrase) { e.setPassphrase(task.passphrase); e.setScryptWorkFactor(10); }
     result = await e.encrypt(unbase64(task.data));
+    if (task.armor) result = Buffer.from(age.armor.encode(result));
   } else if (task.do === "open") {
     const d = new age.Decrypter();
     for (const i of task.identities ?? []) d.addIdentity(i);
@@ -105,7 +111,7 @@ def _text(data: bytes) -> str:
 
 
 def test_sealed_here_opens_there() -> None:
-    """Every kind of recipient, several recipients, armor, and each side of the chunk boundaries."""
+    """Every kind of recipient, several of either, armor, streams, and each side of the chunk boundaries."""
     tasks: list[dict[str, Any]] = []
     expected: list[bytes] = []
     for size in SIZES:
@@ -113,9 +119,12 @@ def test_sealed_here_opens_there() -> None:
         hybrid = seal(plain, [OTHER.recipient, HYBRID.recipient])
         tasks.append({"do": "open", "identities": [HYBRID.reveal()], "data": _text(hybrid)})
         tasks.append({"do": "open", "identities": [HYBRID.reveal()], "armored": armor(hybrid).decode("ascii")})
-        classic = seal(plain, [CLASSIC.recipient])
-        tasks.append({"do": "open", "identities": [CLASSIC.reveal()], "data": _text(classic)})
-        expected += [plain] * 3
+        classic = seal(plain, [CLASSIC.recipient, OTHER_CLASSIC.recipient])
+        tasks.append({"do": "open", "identities": [OTHER_CLASSIC.reveal()], "data": _text(classic)})
+        streamed = io.BytesIO()
+        seal_stream(io.BytesIO(plain), streamed, [HYBRID.recipient, OTHER.recipient])
+        tasks.append({"do": "open", "identities": [OTHER.reveal()], "data": _text(streamed.getvalue())})
+        expected += [plain] * 4
     worded = seal(b"content", [PassphraseRecipient(PASSPHRASE, work_factor=10)])
     tasks.append({"do": "open", "passphrase": PASSPHRASE, "data": _text(worded)})
     assert _run(tasks) == [*expected, b"content"]
@@ -123,14 +132,26 @@ def test_sealed_here_opens_there() -> None:
 
 def test_sealed_there_opens_here() -> None:
     """The other direction, with the same cases."""
-    recipients = [OTHER.recipient.text, HYBRID.recipient.text]
-    plains = [_content(size) for size in SIZES]
-    tasks = [{"do": "seal", "recipients": recipients, "data": _text(plain)} for plain in plains]
-    tasks += [{"do": "seal", "recipients": [CLASSIC.recipient.text], "data": _text(plain)} for plain in plains]
+    kinds: list[tuple[list[Identity], dict[str, Any]]] = [
+        ([OTHER, HYBRID], {}),
+        ([OTHER, HYBRID], {"armor": True}),
+        ([CLASSIC, OTHER_CLASSIC], {}),
+        ([CLASSIC, OTHER_CLASSIC], {"armor": True}),
+    ]
+    tasks: list[dict[str, Any]] = []
+    expected: list[tuple[bytes, list[Identity]]] = []
+    for identities, how in kinds:
+        recipients = [identity.recipient.text for identity in identities]
+        for plain in map(_content, SIZES):
+            tasks.append({"do": "seal", "recipients": recipients, "data": _text(plain), **how})
+            expected.append((plain, identities))
     tasks.append({"do": "seal", "passphrase": PASSPHRASE, "data": _text(b"content")})
     *sealed, worded = _run(tasks)
-    assert [open_(file, [HYBRID]) for file in sealed[: len(SIZES)]] == plains
-    assert [open_(file, [CLASSIC]) for file in sealed[len(SIZES) :]] == plains
+    for file, (plain, identities) in zip(sealed, expected, strict=True):
+        for identity in identities:
+            opened = io.BytesIO()
+            open_stream(io.BytesIO(file), opened, [identity])
+            assert open_(file, [identity]) == plain == opened.getvalue()
     assert open_(worded, [PassphraseIdentity(PASSPHRASE)]) == b"content"
 
 

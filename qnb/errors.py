@@ -16,20 +16,23 @@ if TYPE_CHECKING:
     from qnb.model import Decision
 
 
+_LONGEST = 1000  # characters of a message: a policy of many groups still lists them all
+
+
 class QnbError(Exception):
     """Root of the tree.
 
     Args:
         code: stable, kebab-case, for programs (`unknown-level`).
-        message: one line for people: what did not hold.
+        message: one line for people: what did not hold. What no terminal should be given is replaced.
         hint: what to do next, one line, or None.
     """
 
     def __init__(self, code: str, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
         self.code = code
-        self.message = message
-        self.hint = hint
+        self.message = _one_line(message)
+        self.hint = None if hint is None else _one_line(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\nhint: {self.hint}"
@@ -37,6 +40,13 @@ class QnbError(Exception):
     def _render_traceback_(self) -> list[str]:
         """IPython shows these lines instead of a traceback, which could quote the cell's source and values."""
         return [f"{type(self).__name__}: {line}" if i == 0 else line for i, line in enumerate(str(self).splitlines())]
+
+
+def _one_line(text: str) -> str:
+    """`text` as a terminal may show it: a message quotes what somebody wrote, control characters included."""
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 class ConfigError(QnbError):

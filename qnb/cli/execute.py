@@ -27,6 +27,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from qnb.core.notebook import notebook_id
 from qnb.core.seal.output import MIME
 from qnb.errors import ConfigError, ExecutionError, StorageError
 from qnb.store.config import ensure_home, home
@@ -101,7 +102,10 @@ def _load(path: Path) -> Any:
             # a cell that will not run must not keep what an earlier, perhaps unguarded, run left in it
             cell.outputs = []
             cell.execution_count = None
-    nb.metadata.setdefault("qnb", nbformat.NotebookNode()).setdefault("id", str(uuid.uuid4()))
+    if not isinstance(nb.metadata.get("qnb"), dict):  # somebody else's, under our key
+        nb.metadata["qnb"] = nbformat.NotebookNode()
+    if notebook_id(nb) is None:
+        nb.metadata["qnb"]["id"] = str(uuid.uuid4())
     nb.metadata.pop("widgets", None)
     return nb
 

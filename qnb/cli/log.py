@@ -161,7 +161,7 @@ def _parse_time(text: str) -> str:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigError(
-            "time", f"`{text}` is not a date or time", "write it like 2026-11-23 or 2026-11-23T09:30"
+            "time", f"`{_clean(text[:40])}` is not a date or time", "write it like 2026-11-23 or 2026-11-23T09:30"
         ) from None
     time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -210,7 +210,7 @@ def _print_page(index: int, view: EntryView, answers: list[tuple[int, str, str]]
             for reason in value:
                 table.add_row("because", _reason(reason))
         else:
-            table.add_row(name, _clean(_words(value)))
+            table.add_row(_clean(name), _clean(_words(value)))
     for number, kind, ended in answers:
         table.add_row("followed by", f"entry {number}: {kind} {_clean(ended)}")
     console.print(table)

@@ -296,7 +296,7 @@ class _Story:
         self._count += len(lines)
         if root(map(leaf_hash, lines)).hex() != expected or len(lines) != count:
             raise SubjectMismatchError("evaluations-altered", f"the evaluations of entry {index} were altered")
-        numbers = [json.loads(line).get("index") for line in lines]
+        numbers = [_number_of(line) for line in lines]
         if numbers != list(range(first, first + count)):
             raise SubjectMismatchError("evaluations-order", f"the evaluations of entry {index} are out of order")
 
@@ -306,3 +306,12 @@ class _Story:
         left = f", {opened} not followed by an end" if opened else ""
         self._order.report(report, f"{len(self._decisions)}, each before what it allowed{left}")
         self._evaluations.report(report, f"{self._count} kept beside their entries, each under its root")
+
+
+def _number_of(evaluation: bytes) -> object:
+    """What an evaluation says its number is; None when it says none. Whoever wrote a log anew hashed anything."""
+    try:
+        value = json.loads(evaluation)
+    except (ValueError, RecursionError):
+        return None
+    return value.get("index") if isinstance(value, dict) else None

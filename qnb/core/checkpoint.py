@@ -222,6 +222,7 @@ def parse_vkeys(text: str) -> VKeys:
         raw = _unb64(encoded)
         if not raw or raw[0] not in _KEY_SIZES or len(raw) - 1 != _KEY_SIZES[raw[0]]:
             raise ConfigError("vkey", "a verifier key does not parse", "give the two lines of the signer's log.vkey")
+        _check_name(name)
         if key_id != _key_id(name, raw[0], raw[1:]).hex() or raw[0] in keys:
             raise ConfigError("vkey", f"the {_NAMES[raw[0]]} verifier key is not of its id, or given twice")
         keys[raw[0]] = raw[1:]
@@ -347,7 +348,9 @@ def _key_id(name: str, kind: int, key: bytes) -> bytes:
 
 
 def _check_name(name: str) -> None:
-    if not name or len(name.encode()) > _MAX_NAME or "+" in name or any(c.isspace() or c < " " for c in name):
+    # a lone surrogate, which a command line can hold, has no bytes to sign
+    odd = any(c.isspace() or c < " " or "\ud800" <= c <= "\udfff" for c in name)
+    if not name or odd or "+" in name or len(name.encode()) > _MAX_NAME:
         raise ConfigError(
             "origin", f"`{name[:40]}` cannot name a log", "at most 255 bytes without spaces, plus or control characters"
         )

@@ -117,20 +117,27 @@ def parse_statement(entry: bytes) -> EntryView:
             ciphertext=ciphertext,
             predicate=predicate,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise foreign from None
-    if statement["_type"] != STATEMENT_TYPE or (decided and reference not in ("allow", "deny")):
+    if statement.get("_type") != STATEMENT_TYPE or (decided and reference not in ("allow", "deny")):
         raise foreign
     texts = (view.time, view.label, view.session, view.principal)
-    optional = (view.status, view.state, view.notebook, view.cell, view.backend, view.zone, view.ciphertext)
-    numbers = (view.sequence, view.decision, view.grant, *(view.evaluations or ())[:2])
+    optional = (view.action, view.status, view.state, view.notebook, view.cell, view.backend, view.zone)
+    optional += (view.policy, view.ciphertext, None if view.evaluations is None else view.evaluations[2])
+    counts = () if view.evaluations is None else view.evaluations[:2]
     if (
         not all(type(text) is str for text in texts)
         or not all(text is None or type(text) is str for text in optional)
-        or not all(number is None or type(number) is int for number in numbers)
+        or not all(number is None or type(number) is int for number in (view.sequence, view.decision, view.grant))
+        or not all(type(number) is int for number in counts)
+        or not (view.source is None or _is_digest_set(view.source))
     ):
         raise VerificationError("statement", "the entry has a field of the wrong type")
     return view
+
+
+def _is_digest_set(value: object) -> bool:
+    return isinstance(value, dict) and all(type(digest) is str for digest in value.values())
 
 
 # what an answer says of the decision it refers to, the worst last

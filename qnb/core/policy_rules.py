@@ -26,6 +26,7 @@ from qnb.errors import PolicyError
 FILE = "policy.cedar"
 SCHEMA_FILE = "policy.cedarschema"
 PLACEHOLDERS = ("action", "label", "level", "zone", "zones", "backend", "roles", "target", "recipient")
+_MAX_ERRORS = 3  # of the schema's that are named in one line
 NOT_NAMED = "(not named)"  # a recipient that the policy does not name; a backend without a listed name
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -242,7 +243,10 @@ def _explain_validation(validation: cedarpy.ValidationResult, rules: Mapping[str
         text = _one_line(Exception(error.error)).removeprefix(f"for policy `{error.policy_id}`, ")
         rule = rules.get(error.policy_id)
         said.append(f"rule `{rule.id}`: {text}" if rule else text)
-    return "; ".join(sorted(said)) or "does not fit the schema"
+    said.sort()
+    if len(said) > _MAX_ERRORS:
+        said[_MAX_ERRORS:] = [f"and {len(said) - _MAX_ERRORS} more"]
+    return "; ".join(said) or "does not fit the schema"
 
 
 def _check_names(rule: Rule, policy: object, data: PolicyFile) -> None:

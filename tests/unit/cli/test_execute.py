@@ -12,6 +12,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from qnb.cli.execute import _load
+from qnb.core.notebook import notebook_id
 from qnb.core.seal.output import MIME
 
 QNB = Path(sys.executable).parent / "qnb"
@@ -117,6 +119,16 @@ def test_file_that_is_no_notebook_is_refused(tmp_path: Path, content: str) -> No
     assert done.returncode == 2
     assert "is not a notebook" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["in.ipynb"]
+
+
+@pytest.mark.parametrize("own", [3, "x", [], {"id": 3}, {"id": None}])
+def test_notebook_with_something_else_under_our_key_gets_an_id(tmp_path: Path, own: object) -> None:
+    """`metadata.qnb` may hold anything; the id is a text, made where there is none."""
+    notebook = nbformat.v4.new_notebook(metadata={"qnb": own, "kept": 1})
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+    loaded = _load(tmp_path / "in.ipynb")
+    assert notebook_id(loaded) is not None
+    assert loaded.metadata.kept == 1
 
 
 def test_kernel_that_is_not_there_is_a_configuration_error(start, tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def test_page_as_json_is_the_statement_byte_for_byte(home: Path) -> None:
 def test_bad_input_has_a_clear_error(home: Path) -> None:
     """A time that is none, an entry that is not there, no log."""
     assert isinstance(run("log", "list", "--since", "soon").exception, ConfigError)
+    assert "\x1b" not in str(run("log", "list", "--since", "\x1b[2J\n" * 100).exception)
     assert isinstance(run("log", "show", "99").exception, StorageError)
     (home / "log.db").unlink()
     assert isinstance(run("log", "list").exception, StorageError)
@@ -108,7 +109,7 @@ def test_entry_that_cannot_be_read_is_listed_as_such(home: Path) -> None:
     with Log.open(home / "log.db") as log:
         body = log.entry(1)
         log.append([b"\x1b[2Jnonsense"])
-        log.append([body.replace(b'"cell":"a"', b'"cell":"\\u001b[2J"')])
+        log.append([body.replace(b'"cell":"a"', b'"cell":"\\u001b[2J"').replace(b'"zone":', b'"\\u001b[2J":1,"zone":')])
     assert [row["kind"] for row in listed()][-2:] == [None, "decision"]
     result = run("log", "list")
     assert "unreadable" in result.output

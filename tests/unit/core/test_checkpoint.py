@@ -176,12 +176,21 @@ def test_vkeys_that_are_not_one_of_each_are_refused() -> None:
     """One only, one twice, of two logs, with a wrong id."""
     one, two = SIGNER.vkeys.format().splitlines()
     other = generate_signer("example.org/b").vkeys.format().splitlines()[1]
-    for text in (one, two, f"{one}\n{one}\n{two}", f"{one}\n{other}", one.replace("+", "+0", 1), "nonsense", ""):
+    for text in (
+        one,
+        two,
+        f"{one}\n{one}\n{two}",
+        f"{one}\n{other}",
+        one.replace("+", "+0", 1),
+        f"\udcff{one}",
+        "nonsense",
+        "",
+    ):
         with pytest.raises(ConfigError):
             parse_vkeys(text)
 
 
-@pytest.mark.parametrize("origin", ["", "a b", "a+b", "a\nb", "x" * 256])
+@pytest.mark.parametrize("origin", ["", "a b", "a+b", "a\nb", "x" * 256, "\udcff"])
 def test_origin_that_cannot_name_a_key_is_refused(origin: str) -> None:
     """Signed-note allows neither spaces nor plus."""
     with pytest.raises(ConfigError):

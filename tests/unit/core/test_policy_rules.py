@@ -89,6 +89,15 @@ def test_rule_that_does_not_fit_the_schema_is_refused(condition: str, told: str)
     assert told in error.message
 
 
+def test_rules_with_many_faults_name_the_first_ones() -> None:
+    """A message is a line that one reads: three faults, and how many more there are."""
+    scope = 'principal, action == Action::"execute", resource'
+    rules = [rule("when { context.purpos }", f'@id("mine-{n}") @reason("because")', scope) for n in range(9)]
+    error = refuse(CEDAR + "".join(text.removeprefix(CEDAR) for text in rules))
+    assert error.message.endswith("; and 6 more")
+    assert error.message.count("purpos") == 3
+
+
 def test_syntax_error_is_refused_with_the_lines_of_the_rule() -> None:
     """Cedar gives no position; the rule is found by reading each by itself, strings and comments respected."""
     cedar = CEDAR.replace('forbid (principal, action == Action::"declassify", resource)', "forbid (principal; )", 1)

@@ -254,13 +254,27 @@ def test_encoding_is_canonical_and_refuses_what_json_cannot_say() -> None:
         lambda s: s.replace(b'"decision":4', b'"decision":"4"'),
         lambda s: s.replace(b'"evaluations":{', b'"evaluations":[{'),
         lambda s: s.replace(b'"principal":{', b'"princpal":{'),
+        lambda s: s.replace(b'"_type":', b'"_tipe":'),
+        lambda s: s.replace(b'"source":{', b'"source":[{').replace(b'},"status"', b'}],"status"'),
+        lambda s: s.replace(b'"count":1', b'"count":null'),
+        lambda s: s.replace(b'"root":null', b'"root":7'),
+        lambda s: s.replace(b'"principal":{', b'"principal":"ada","was":{'),
     ],
 )
 def test_entry_that_is_not_ours_is_refused(spoil) -> None:
     """Whatever the bytes, the error is a VerificationError."""
     entry = encode(execution_statement(CONTEXT, CALL, DECISION, OUTCOME, KEYED))
+    assert spoil(entry) != entry
     with pytest.raises(VerificationError):
         parse_statement(spoil(entry))
+
+
+@pytest.mark.parametrize("subject", [[], {}, "", None, [{}], [{"digest": []}], [{"digest": {"sha256": 7}}]])
+def test_policy_entry_whose_subject_is_no_policy_is_refused(subject: object) -> None:
+    """The new policy's digest is read from the subject, which may be anything."""
+    statement = json.loads(everything(KEYED)["policy"])
+    with pytest.raises(VerificationError):
+        parse_statement(json.dumps(statement | {"subject": subject}).encode())
 
 
 def test_status_of_a_decision_is_what_came_of_it() -> None:

@@ -122,9 +122,13 @@ def parse_statement(entry: bytes) -> EntryView:
     if statement.get("_type") != STATEMENT_TYPE or (decided and reference not in ("allow", "deny")):
         raise foreign
     texts = (view.time, view.label, view.session, view.principal)
-    optional = (view.action, view.status, view.state, view.notebook, view.cell, view.backend, view.zone)
-    optional += (view.policy, view.ciphertext, None if view.evaluations is None else view.evaluations[2])
-    counts = () if view.evaluations is None else view.evaluations[:2]
+    optional = [view.action, view.status, view.state, view.notebook, view.cell, view.backend, view.zone]
+    optional += [view.policy, view.ciphertext]
+    counts: tuple[int, ...] = ()
+    if view.evaluations is not None:
+        first, count, root = view.evaluations
+        counts = (first, count)
+        optional.append(root)
     if (
         not all(type(text) is str for text in texts)
         or not all(text is None or type(text) is str for text in optional)

@@ -16,7 +16,7 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeGuard
 
 from qnb.core.seal.file import open_
 from qnb.core.seal.recipient import Identity, Recipient
@@ -31,6 +31,8 @@ STATES = (RUNNING, *FINAL_STATES)
 
 _MAX_PROOF = 64
 _MAX_TEXT = 1024
+_MAX_ORIGIN = 255  # of a key name in a signed note
+_MAX_NUMBER = (1 << 53) - 1  # what every reader of JSON keeps exactly
 _HEX32 = re.compile(r"[0-9a-f]{64}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 _OUTPUT_KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
@@ -252,8 +254,7 @@ def _check_header(header: OutputHeader, what: str) -> None:
         type(header.version) is int
         and header.version == VERSION
         and _is_text(header.session)
-        and type(header.sequence) is int
-        and header.sequence >= 0
+        and _is_number(header.sequence)
         and type(header.state) is str
         and header.state in STATES
         and _is_text(header.label)
@@ -263,9 +264,13 @@ def _check_header(header: OutputHeader, what: str) -> None:
         raise _malformed(what, "its header is malformed")
 
 
-def _is_text(value: object) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     # these come back in messages and cards: nothing there may drive a terminal
     return isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and value.isprintable()
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= _MAX_NUMBER
 
 
 def _is_output(output: object) -> bool:
@@ -281,9 +286,9 @@ def _parse_receipt(entry: object) -> Receipt:
     origin, index, leaf = entry.get("origin"), entry.get("index"), entry.get("leaf")
     proof, checkpoint, statement = entry.get("proof"), entry.get("checkpoint"), entry.get("statement")
     if not (
-        isinstance(origin, str)
-        and type(index) is int
-        and index >= 0
+        _is_text(origin)
+        and len(origin) <= _MAX_ORIGIN
+        and _is_number(index)
         and isinstance(leaf, str)
         and _HEX32.fullmatch(leaf)
         and isinstance(proof, list)

@@ -12,10 +12,11 @@ FRONT = $(shell find labextension/src labextension/style -type f 2>/dev/null) \
 # `make test PYTEST_ARGS="tests/unit -x"` narrows a run; two workers, each file in one of them.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
 PYTEST_ARGS ?=
+FUZZ_SECONDS ?= 60
 LAB_ARGS ?=
 
 .DEFAULT_GOAL = help
-.PHONY: help demo lab test test-fast lint format types bench build clean
+.PHONY: help demo lab test test-fast fuzz lint format types bench build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +33,11 @@ test: $(VENV)/.dev $(VENV)/.node_modules ## all tests: Python, browser, labexten
 
 test-fast: $(VENV)/.dev $(VENV)/.node_modules ## without the slow ones and the browser
 	$(PYTEST) -m "not slow and not browser" $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.fuzz ## every parser, guided by coverage, FUZZ_SECONDS each; what is found is kept in .fuzz
+	@mkdir -p .fuzz && names=$$($(BIN)/python tests/fuzz/run.py --list) && for name in $$names; do echo "== $$name"; \
+		$(BIN)/python tests/fuzz/run.py $$name .fuzz/$$name -artifact_prefix=.fuzz/$$name- \
+			-max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 || exit 1; done
 
 lint: $(VENV)/.dev $(VENV)/.node_modules ## ruff, format, import contracts, eslint, prettier
 	$(BIN)/ruff check .
@@ -55,7 +61,7 @@ build: $(VENV)/.dev ## wheel and sdist in dist/
 	$(BIN)/python -m build
 
 clean: ## remove the environment and everything built
-	rm -rf $(VENV) dist build .bench .demo qnb/labextension labextension/lib labextension/node_modules
+	rm -rf $(VENV) dist build .bench .demo .fuzz qnb/labextension labextension/lib labextension/node_modules
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # --- the environment: one folder, a stamp for each step ---------------------------------------------------------------
@@ -80,6 +86,10 @@ $(VENV)/.lab: pyproject.toml $(FRONT) | $(VENV)/.venv
 $(VENV)/.dev: pyproject.toml $(FRONT) | $(VENV)/.venv
 	$(PIP) --editable '.[dev]'
 	@touch $(VENV)/.demo $(VENV)/.lab $@
+
+$(VENV)/.fuzz: $(VENV)/.node_modules
+	$(PIP) --editable '.[fuzz]'
+	@touch $@
 
 # jest, eslint, and the age vectors that the Python tests read.
 $(VENV)/.node_modules: labextension/package.json labextension/yarn.lock | $(VENV)/.dev

@@ -96,7 +96,7 @@ def fuzz_content(data: bytes) -> None:
     content = _json_of(json.loads(pack_output(HEADER, OUTPUTS)), data)
     unpacked = attempt(unpack_output, encode_json(content))
     if unpacked is not None:
-        assert unpack_output(pack_output(*unpacked)) == unpacked or "NaN" in json.dumps(content)
+        assert unpack_output(pack_output(*unpacked)) == unpacked
     if isinstance(content, dict) and isinstance(content.get("outputs"), list):
         attempt(pack_output, HEADER, content["outputs"])
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +36,7 @@ _MAX_ORIGIN = 255  # of a key name in a signed note
 _MAX_NUMBER = (1 << 53) - 1  # what every reader of JSON keeps exactly
 _HEX32 = re.compile(r"[0-9a-f]{64}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _OUTPUT_KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "stream": {"name": str, "text": (str, list)},
     "display_data": {"data": dict, "metadata": dict},
@@ -113,9 +115,12 @@ def pack_output(header: OutputHeader, outputs: Sequence[Mapping[str, Any]]) -> b
     Raises:
         SealError: `output-not-json` when an output holds what JSON cannot say.
     """
+    content = {"header": {name: getattr(header, name) for name in _HEADER}, "outputs": list(outputs)}
     try:
-        head = {name: getattr(header, name) for name in _HEADER}
-        text = json.dumps({"header": head, "outputs": list(outputs)}, separators=(",", ":"))
+        try:
+            text = _ENCODER.encode(content)
+        except ValueError:  # a number that JSON has no word for, or a circle, which is one the second time too
+            text = _ENCODER.encode(_spell_numbers(content))
     except (TypeError, ValueError, RecursionError):
         raise SealError("output-not-json", "an output of the cell cannot be written as JSON") from None
     return text.encode("ascii").ljust(padme(len(text)))
@@ -128,7 +133,7 @@ def unpack_output(plaintext: bytes) -> tuple[OutputHeader, list[dict[str, Any]]]
         SealError: `output-malformed`.
     """
     try:
-        value = json.loads(plaintext)
+        value = json.loads(plaintext, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise _malformed("output", "what is inside is not JSON") from None
     if not isinstance(value, dict) or not isinstance(value.get("header"), dict):
@@ -246,6 +251,19 @@ def open_output(sealed: SealedOutput, identities: Iterable[Identity]) -> tuple[O
                 "compare with an earlier version of the notebook",
             )
     return header, outputs
+
+
+def _spell_numbers(value: Any) -> Any:
+    """`value` with `nan` and `inf` as texts, as Jupyter sends them: bare, no browser could read them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if isinstance(value, dict):
+        return {key: _spell_numbers(part) for key, part in value.items()}
+    return [_spell_numbers(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(name)
 
 
 def _check_header(header: OutputHeader, what: str) -> None:

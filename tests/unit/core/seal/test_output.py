@@ -168,6 +168,7 @@ def test_value_that_is_no_bundle_is_refused(value: object) -> None:
     [
         b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"header": {}, "outputs": []}',
         json.dumps({"header": {"version": 1}, "outputs": []}).encode(),
+        pack_output(HEADER, [OUTPUTS[2]]).replace(b"[]", b"[NaN]"),
     ],
 )  # fmt: skip
 def test_content_that_is_no_output_is_refused(plaintext: bytes) -> None:
@@ -192,6 +193,23 @@ def test_output_that_json_cannot_say_is_refused() -> None:
     with pytest.raises(SealError) as caught:
         pack_output(HEADER, [{"output_type": "stream", "name": "stdout", "text": b"secret"}])
     assert "secret" not in str(caught.value)
+
+
+def test_numbers_that_json_has_no_word_for_are_sealed_as_jupyter_sends_them() -> None:
+    """Infinite values of a plot become texts: what is inside is JSON that any reader of a notebook can read."""
+    data = {"application/json": {"y": [1.5, float("nan"), (float("inf"), -float("inf"))]}}
+    packed = pack_output(HEADER, [{"output_type": "display_data", "data": data, "metadata": {}}])
+    _, (output,) = unpack_output(packed)
+    assert output["data"] == {"application/json": {"y": [1.5, "nan", ["inf", "-inf"]]}}
+
+
+def test_output_that_holds_itself_is_refused() -> None:
+    """A circle has no end to write, with such a number in it or without."""
+    circle: dict[str, Any] = {"application/json": float("nan")}
+    circle["text/plain"] = circle
+    with pytest.raises(SealError) as caught:
+        pack_output(HEADER, [{"output_type": "display_data", "data": circle, "metadata": {}}])
+    assert caught.value.code == "output-not-json"
 
 
 def test_mime_type_is_the_documented_one() -> None:

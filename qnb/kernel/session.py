@@ -296,7 +296,10 @@ class Session:
             cell=cell.cell_id,
             purpose=cell.purpose,
         )
-        ciphertext = seal(pack_output(header, outputs), cell.recipients)
+        # an output may hold numpy's numbers or a date: sealed it is what it would have been in clear
+        from jupyter_client.jsonutil import json_default
+
+        ciphertext = seal(pack_output(header, outputs, json_default), cell.recipients)
         digest = hashlib.sha256(ciphertext).digest()
         receipt = None
         if state != "running":

@@ -15,7 +15,7 @@ import json
 import math
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeGuard
 
@@ -36,7 +36,6 @@ _MAX_ORIGIN = 255  # of a key name in a signed note
 _MAX_NUMBER = (1 << 53) - 1  # what every reader of JSON keeps exactly
 _HEX32 = re.compile(r"[0-9a-f]{64}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _OUTPUT_KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "stream": {"name": str, "text": (str, list)},
     "display_data": {"data": dict, "metadata": dict},
@@ -109,19 +108,27 @@ def padme(length: int) -> int:
     return length + mask & ~mask
 
 
-def pack_output(header: OutputHeader, outputs: Sequence[Mapping[str, Any]]) -> bytes:
+def pack_output(
+    header: OutputHeader, outputs: Sequence[Mapping[str, Any]], default: Callable[[Any], Any] | None = None
+) -> bytes:
     """The plaintext to seal: `{"header": …, "outputs": […]}` in ASCII JSON, padded with spaces to its Padmé length.
+
+    Args:
+        header: what the outputs are bound to.
+        outputs: nbformat outputs.
+        default: called with what JSON has no word for, as by `json.dumps`; None to refuse it.
 
     Raises:
         SealError: `output-not-json` when an output holds what JSON cannot say.
     """
     content = {"header": {name: getattr(header, name) for name in _HEADER}, "outputs": list(outputs)}
+    write = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=default).encode
     try:
         try:
-            text = _ENCODER.encode(content)
+            text = write(content)
         except ValueError:  # a number that JSON has no word for, or a circle, which is one the second time too
-            text = _ENCODER.encode(_spell_numbers(content))
-    except (TypeError, ValueError, RecursionError):
+            text = write(_spell_numbers(content, default))
+    except Exception:  # noqa: BLE001 - `default` may run code of whoever made the value, and its errors quote it
         raise SealError("output-not-json", "an output of the cell cannot be written as JSON") from None
     return text.encode("ascii").ljust(padme(len(text)))
 
@@ -253,13 +260,17 @@ def open_output(sealed: SealedOutput, identities: Iterable[Identity]) -> tuple[O
     return header, outputs
 
 
-def _spell_numbers(value: Any) -> Any:
+def _spell_numbers(value: Any, default: Callable[[Any], Any] | None) -> Any:
     """`value` with `nan` and `inf` as texts, as Jupyter sends them: bare, no browser could read them."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else float.__repr__(value)
     if isinstance(value, dict):
-        return {key: _spell_numbers(part) for key, part in value.items()}
-    return [_spell_numbers(part) for part in value] if isinstance(value, list | tuple) else value
+        return {key: _spell_numbers(part, default) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spell_numbers(part, default) for part in value]
+    if value is None or default is None or isinstance(value, str | int):
+        return value
+    return _spell_numbers(default(value), default)
 
 
 def _refuse_constant(name: str) -> object:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qnb.core.directive import parse_directive
@@ -173,6 +174,16 @@ def test_sealed_output_opens_with_the_identity_alone(session: Session, home: Pat
     assert entries(session)[-1].ciphertext == sealed.digest.hex()
     assert sealed.receipt is not None
     assert sealed.receipt.index == session.authority.size - 1
+
+
+def test_output_with_numbers_of_numpy_is_sealed_as_it_would_have_been_sent(session: Session, home: Path) -> None:
+    """Jupyter spells them in clear cells, so a sealed one need not be withheld for them."""
+    cell = open_cell(session, "%%qsecure")
+    data = {"application/json": [np.int64(3), np.float32(0.5), float("nan")]}
+    output = {"output_type": "display_data", "data": data, "metadata": {}}
+    sealed = parse_bundle(session.seal_output(cell, [output], "running")[MIME])
+    _, (opened,) = open_output(sealed, parse_identities((home / "identity").read_text()))
+    assert opened["data"] == {"application/json": [3, 0.5, "nan"]}
 
 
 def test_running_output_has_no_entry(session: Session) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -201,6 +202,27 @@ def test_numbers_that_json_has_no_word_for_are_sealed_as_jupyter_sends_them() ->
     packed = pack_output(HEADER, [{"output_type": "display_data", "data": data, "metadata": {}}])
     _, (output,) = unpack_output(packed)
     assert output["data"] == {"application/json": {"y": [1.5, "nan", ["inf", "-inf"]]}}
+
+
+def test_values_that_the_caller_spells_are_sealed_as_spelled() -> None:
+    """What JSON has no word for is the caller's to spell, whatever else stands beside it."""
+    for numbers in ([Fraction(1, 2)], [Fraction(1, 2), float("nan")]):
+        data = {"application/json": numbers}
+        packed = pack_output(HEADER, [{"output_type": "display_data", "data": data, "metadata": {}}], default=str)
+        assert unpack_output(packed)[1][0]["data"]["application/json"] == ["1/2", "nan"][: len(numbers)]
+
+
+def test_value_whose_own_code_fails_is_refused_without_its_words() -> None:
+    """Spelling a value may run code of the cell, whose error may quote what it computed."""
+
+    def fail(value: object) -> str:
+        raise RuntimeError("secret")
+
+    with pytest.raises(SealError) as caught:
+        pack_output(HEADER, [{"output_type": "display_data", "data": {"x/y": object()}, "metadata": {}}], fail)
+    assert caught.value.code == "output-not-json"
+    assert "secret" not in str(caught.value)
+    assert caught.value.__suppress_context__
 
 
 def test_output_that_holds_itself_is_refused() -> None:

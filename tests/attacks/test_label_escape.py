@@ -159,10 +159,11 @@ def test_classified_cell_without_a_body_shows_an_empty_card(wire) -> None:
 
 
 def test_completeness_is_asked_without_effect(wire) -> None:
-    """Consoles ask whether a cell is complete; the answer is that of its body."""
+    """Consoles ask whether a cell is complete; as for every cell magic it goes on to a blank line."""
     asked = {
-        "%%qsecure\nx = 1\n": "complete",
-        "%%qsecure\nfor i in x:\n": "incomplete",
+        "%%qsecure\n": "incomplete",
+        "%%qsecure\nx = 1\n": "incomplete",
+        "%%qsecure\nx = 1\n\n": "complete",
         "%%time\n%%qsecure\nx": "incomplete",
     }
     for code, status in asked.items():

@@ -62,10 +62,12 @@ class PolicyError(QnbError):
 
 
 class DeniedError(QnbError):
-    """The policy answered no. Carries the decision, which holds policy facts only."""
+    """The policy answered no. Carries the decision, which holds policy facts only, and tells it in a few lines."""
 
     def __init__(self, code: str, message: str, hint: str | None = None, *, decision: Decision) -> None:
         super().__init__(code, message, hint)
+        self.message = "\n".join(map(_one_line, message.split("\n")))
+        self.args = (self.message,)
         self.decision = decision
 
 

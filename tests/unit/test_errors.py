@@ -31,6 +31,10 @@ def test_message_that_is_fit_is_left_as_it_is() -> None:
     assert QnbError("code", text).hint is None
 
 
-def test_denied_error_still_carries_its_decision() -> None:
-    """The same for the class that takes more."""
-    assert DeniedError("denied", "no", decision=None).decision is None  # type: ignore[arg-type]
+def test_denial_is_told_in_its_few_lines() -> None:
+    """A denial is lines by nature; what it quotes is cleaned line by line."""
+    error = DeniedError("denied", "denied: execute\n  because `a\x1b[2Jb`", decision=None)  # type: ignore[arg-type]
+    assert error.message == "denied: execute\n  because `a\N{REPLACEMENT CHARACTER}[2Jb`"
+    assert str(error) == error.message
+    assert error.args == (error.message,)
+    assert error.decision is None

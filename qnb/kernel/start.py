@@ -12,8 +12,9 @@ from typing import NoReturn
 
 from qnb.errors import ExecutionError, QnbError
 from qnb.kernel import intercept
+from qnb.kernel.children import follow_children
 from qnb.kernel.session import Session
-from qnb.model import Call
+from qnb.model import Call, Retrieval
 from qnb.store.authority import Authority
 from qnb.store.config import HomeReport, ensure_home, home
 
@@ -27,11 +28,17 @@ def start_session() -> Session:
     try:
         place = home()
         report: HomeReport = ensure_home(place)
-        session = Session(Authority.open(place), check_guard=intercept.check, settle=intercept.settle)
+        session = Session(
+            Authority.open(place),
+            check_guard=intercept.check,
+            settle=intercept.settle,
+            unguarded=intercept.unguarded,
+        )
     except QnbError as error:
         intercept.install(_Refusing(error))
         raise
     intercept.install(session)
+    follow_children(place, session)
     atexit.register(intercept.settle)  # a job that ended after the last cell, and that nobody asked about
     if report.recipient is not None:
         # said once, at first use: nobody reads the documentation of a key that they do not know they have
@@ -49,3 +56,7 @@ class _Refusing:
     def begin(self, call: Call) -> NoReturn:  # noqa: ARG002 -- nothing about a call could change the answer
         """Refuse."""
         raise ExecutionError("no-authority", f"no circuit runs, because nobody can decide: {self._message}", self._hint)
+
+    def retrieve(self, retrieval: Retrieval) -> NoReturn:  # noqa: ARG002 -- as above
+        """Refuse."""
+        raise ExecutionError("no-authority", f"no result is fetched: nobody can decide: {self._message}", self._hint)

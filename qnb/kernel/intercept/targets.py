@@ -1,16 +1,14 @@
-"""What is guarded: a table of base classes, and the walk that finds every method below them.
+"""The walk that finds every method below the base classes of the table, now and whenever a class comes along.
 
 Enters: the classes that the SDKs define, now or later. Leaves: the functions to guard, each once.
 Never: imports an SDK. A base class whose module is not loaded yet is met by an import hook when it is.
-
-Adding a target is one line in `TARGETS`.
 """
 
 from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.abc import MetaPathFinder
@@ -19,29 +17,8 @@ from types import ModuleType
 from typing import Any
 
 from qnb.kernel.intercept import trampoline
+from qnb.kernel.intercept.table import TARGETS, Target
 from qnb.kernel.intercept.trampoline import Hook
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A method of a base class, guarded in the base and in everything below it.
-
-    Attributes:
-        module, base, method: where it is.
-        reader: how `calls` reads its arguments: `backend`, `sampler` or `estimator`.
-    """
-
-    module: str
-    base: str
-    method: str
-    reader: str
-
-
-TARGETS = (
-    Target("qiskit.providers.backend", "BackendV2", "run", "backend"),
-    Target("qiskit.primitives.base.base_sampler", "BaseSamplerV2", "run", "sampler"),
-    Target("qiskit.primitives.base.base_estimator", "BaseEstimatorV2", "run", "estimator"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +45,15 @@ def loaded_base(target: Target) -> type | None:
     return base if isinstance(base, type) else None
 
 
+def _absent(target: Target) -> bool:
+    """Whether a module is loaded that has not got what the table says is in it: another version of the SDK."""
+    module = sys.modules.get(target.module)
+    if module is None or target.optional or getattr(getattr(module, "__spec__", None), "_initializing", False):
+        return False
+    base = loaded_base(target)
+    return base is None or not any(target.method in vars(owner) for owner in base.__mro__)
+
+
 def below(base: type) -> Iterator[type]:
     """The class and all its subclasses, each once."""
     seen: set[type] = set()
@@ -91,11 +77,13 @@ class Walker:
         self._guard = guard
         self._finder = _Finder(self.adopt_module)
         self._announced: list[tuple[weakref.ref[type], object]] = []
+        self._walked: list[tuple[Target, type]] = []
 
     def install(self) -> None:
         """Guard what is loaded, and be told of what will be."""
         if self._finder not in sys.meta_path:
             sys.meta_path.insert(0, self._finder)
+        self._walked.clear()
         for target in TARGETS:
             self._adopt_base(target)
 
@@ -116,19 +104,18 @@ class Walker:
                 self._adopt_base(target)
 
     def missing(self) -> list[str]:
-        """Qualified names of methods that cannot be guarded: what stands in the class is no function."""
-        return [name for name, guarded in self.guarded() if not guarded]
+        """What the last `install` could not guard: no function stands in a class, or nothing at all where it should.
+
+        Returns:
+            Qualified names.
+        """
+        absent = [target.name for target in TARGETS if _absent(target)]
+        walked = [_name(owner, target) for target, owner in self._walked if not _is_guarded(owner, target.method)]
+        return absent + walked
 
     def guarded(self) -> list[tuple[str, bool]]:
         """Qualified name of each method below a loaded target, and whether it is guarded."""
-        rows = {}
-        for target in TARGETS:
-            base = loaded_base(target)
-            for owner in [] if base is None else _owners(base, target.method):
-                function = trampoline.function_of(vars(owner)[target.method])
-                name = f"{owner.__module__}.{owner.__qualname__}.{target.method}"
-                rows[name] = function is not None and trampoline.hook_of(function) is not None
-        return sorted(rows.items())
+        return sorted({_name(owner, target): _is_guarded(owner, target.method) for target, owner in _places()}.items())
 
     def _adopt_base(self, target: Target) -> None:
         base = loaded_base(target)
@@ -136,8 +123,13 @@ class Walker:
             return
         if not self._hears_of(base):
             self._listen(base, target)
-        for cls in below(base):
-            self._adopt(cls, base, target)
+        classes = list(below(base))
+        for owner in _owners(classes, target.method):
+            self._place(owner, base, target)
+            self._walked.append((target, owner))
+        for cls in classes:
+            if cls is not base and "__init_subclass__" in vars(cls):
+                self._adopt_announcer(cls, base, target)
 
     def _hears_of(self, base: type) -> bool:
         own = vars(base).get("__init_subclass__")
@@ -160,11 +152,9 @@ class Walker:
 
     def _adopt(self, cls: type, base: type, target: Target) -> None:
         """Guard what `cls` brings: methods of its own and of mixins, and its way to greet subclasses."""
-        for owner in cls.__mro__:
-            if target.method in vars(owner) and _concrete(owner, target.method):
-                self._place(owner, base, target)
-        if cls is not base:
-            self._adopt_announcer(cls, base, target)
+        for owner in _owners([cls], target.method):
+            self._place(owner, base, target)
+        self._adopt_announcer(cls, base, target)
 
     def _place(self, owner: type, base: type, target: Target) -> None:
         attribute = vars(owner)[target.method]
@@ -188,19 +178,31 @@ class Walker:
         trampoline.place(function, enter)
 
 
-def _owners(base: type, method: str) -> list[type]:
-    """The classes in whose body a concrete method stands that an instance of something below `base` may run."""
-    owners: dict[type, None] = {}
-    for cls in below(base):
-        for owner in cls.__mro__:
-            if method in vars(owner) and _concrete(owner, method):
-                owners[owner] = None
-    return list(owners)
+def _owners(classes: Iterable[type], method: str) -> list[type]:
+    """The classes in whose body a concrete method stands that an instance of one of these may run."""
+    seen = {owner for cls in classes for owner in cls.__mro__}
+    return [
+        owner
+        for owner in seen
+        if (own := owner.__dict__.get(method)) is not None and not getattr(own, "__isabstractmethod__", False)
+    ]
 
 
-def _concrete(owner: type, method: str) -> bool:
-    """An abstract method executes nothing."""
-    return not getattr(vars(owner)[method], "__isabstractmethod__", False)
+def _places() -> Iterator[tuple[Target, type]]:
+    """Every class below a loaded target in whose body the target's method stands, each with its target."""
+    for target in TARGETS:
+        base = loaded_base(target)
+        for owner in () if base is None else _owners(below(base), target.method):
+            yield target, owner
+
+
+def _is_guarded(owner: type, method: str) -> bool:
+    function = trampoline.function_of(owner.__dict__[method])
+    return function is not None and trampoline.hook_of(function) is not None
+
+
+def _name(owner: type, target: Target) -> str:
+    return f"{owner.__module__}.{owner.__qualname__}.{target.method}"
 
 
 class _Finder(MetaPathFinder):

@@ -24,7 +24,6 @@ from typing import Any, cast
 from qiskit.circuit import Parameter, QuantumCircuit
 
 from qnb.core.circuits import (
-    describe_ordered,
     digest_calibration,
     digest_observables,
     digest_options,
@@ -68,7 +67,7 @@ def read_backend(name: str, backend: Any, args: tuple[Any, ...], kwargs: dict[st
     args = tuple(map(copier.value, args))
     kwargs = {key: copier.value(value) for key, value in kwargs.items()}
     circuits = _circuits(args, kwargs)
-    infos, orders = describe_all(circuits)
+    infos, orders = describe_all(circuits, copier)
     options = _changed_options(backend) | {key: value for key, value in kwargs.items() if key not in _CIRCUIT_NAMES}
     binds = args[1] if len(args) > 1 and isinstance(args[1], list) else None
     given = options.pop("parameter_binds", None)
@@ -96,19 +95,16 @@ def _circuits(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[QuantumC
     )
 
 
-def describe_all(circuits: Iterable[QuantumCircuit]) -> tuple[tuple[CircuitInfo, ...], list[tuple[Parameter, ...]]]:
+def describe_all(
+    circuits: Iterable[QuantumCircuit], copier: Copier
+) -> tuple[tuple[CircuitInfo, ...], list[tuple[Parameter, ...]]]:
     """Descriptions of circuits in order, and the orders of their parameters; each circuit is described once.
 
     Raises:
         ExecutionError: one of them could not be read.
     """
-    known: dict[int, tuple[CircuitInfo, tuple[Parameter, ...]]] = {}
-    described = []
-    for circuit in circuits:
-        if id(circuit) not in known:
-            known[id(circuit)] = describe_ordered(circuit)
-        described.append(known[id(circuit)])
-    return tuple(info for info, _ in described), [order for _, order in described]
+    described = [copier.describe(circuit) for circuit in circuits]
+    return tuple([info for info, _ in described]), [order for _, order in described]
 
 
 def _binds(binds: Any, orders: list[tuple[Parameter, ...]]) -> bytes | None:
@@ -135,7 +131,7 @@ def read_primitive(kind: str, name: str, primitive: Any, args: tuple[Any, ...], 
         given = copier.value(list(given))
     coerce = copier.sampler_pub if kind == "sampler" else copier.estimator_pub
     pubs = [coerce(pub, kwargs.get("shots" if kind == "sampler" else "precision")) for pub in given]
-    infos, orders = describe_all(pub.circuit for pub in pubs)
+    infos, orders = describe_all([pub.circuit for pub in pubs], copier)
     backend = backend_of(primitive)
     runner, pins = _runner(primitive, backend)
     options = plain_options(options_of(runner))

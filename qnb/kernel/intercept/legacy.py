@@ -40,7 +40,7 @@ def _read(name: str, primitive: Any, names: tuple[str, ...], args: tuple[Any, ..
     copier = Copier()
     handed = {key: copier.value(value) for key, value in {**dict(zip(names, args, strict=False)), **kwargs}.items()}
     circuits = _circuits(handed.get("circuits"))
-    infos, orders = describe_all(circuits)
+    infos, orders = describe_all(circuits, copier)
     backend = backend_of(primitive)
     own = held(primitive, "_run_options")
     options = dict(own) if isinstance(own, Mapping) else {}

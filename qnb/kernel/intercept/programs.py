@@ -41,7 +41,7 @@ def read_program(name: str, subject: Any, args: tuple[Any, ...], kwargs: dict[st
     kwargs = {key: _copy(value, copier) for key, value in kwargs.items()}
     given = (*args, *kwargs.values())
     found = list(_circuits(given))
-    infos, orders = describe_all(circuit for circuit, _ in found)
+    infos, orders = describe_all((circuit for circuit, _ in found), copier)
     runtime = next((value for value in given[1:] if held(value, "backend") is not None or _names_backend(value)), None)
     runtime_options = plain_options(runtime) or (dict(vars(runtime)) if hasattr(runtime, "__dict__") else {})
     backend = runtime_options.pop("backend", None)

@@ -53,10 +53,10 @@ def read_simulation(hook: Hook, subject: Any, args: tuple[Any, ...], kwargs: dic
     copier = Copier()
     if isinstance(given, QuantumCircuit):
         handed: Any = copier.circuit(given)
-        infos, _ = describe_all([handed])
+        infos, _ = describe_all([handed], copier)
     else:
         handed = copy.deepcopy(given)
-        infos, _ = describe_all([circuit])
+        infos, _ = describe_all([circuit], copier)
     if isinstance(place, int):
         args = (*args[:place], handed, *args[place + 1 :])
     else:

@@ -1,0 +1,68 @@
+"""Descriptions of circuits that a loop runs again and again: made once, used as long as the circuit is as it was.
+
+Enters: a circuit that is about to run. Leaves: its description from an earlier run, or None.
+Never: trusts an identity. A circuit can change in place, so it is compared with a copy that nobody else holds; and only
+circuits of plain gates, measurements, resets and barriers are, because the SDK's comparison is exact for these and for
+little else: it passes over labels.
+
+A circuit is remembered when it is seen for the second time, so that one that runs once costs nothing here.
+"""
+# ruff: noqa: SLF001 - the Rust data compares without building a graph
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+
+from qiskit.circuit import Barrier, Measure, Parameter, QuantumCircuit, Reset
+
+from qnb.model import CircuitInfo
+
+Description = tuple[CircuitInfo, tuple[Parameter, ...]]
+
+_MOST = 64  # circuits
+_LARGEST = 5000  # operations; above, a copy to compare with is not worth its memory
+_PLAIN = frozenset({Barrier, *map(type, (Measure(), Reset()))})
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A circuit that was seen; from the second time on with a copy of it and its description."""
+
+    circuit: weakref.ref[QuantumCircuit]
+    reference: QuantumCircuit | None = None
+    description: Description | None = None
+
+
+_entries: dict[int, _Entry] = {}
+
+
+def recall(circuit: QuantumCircuit, clone: QuantumCircuit) -> Description | None:
+    """The description of `circuit`, if it is remembered; `clone` is a copy of it that is what it was then."""
+    entry = _entries.get(id(circuit))
+    if entry is None or entry.reference is None or entry.circuit() is not circuit:
+        return None
+    if _is_plain(clone) and clone._data == entry.reference._data:
+        return entry.description
+    del _entries[id(circuit)]
+    return None
+
+
+def remember(circuit: QuantumCircuit, description: Description) -> None:
+    """Keep a description, made just now, of a circuit that has been seen before; else that it has been seen."""
+    entry = _entries.get(id(circuit))
+    if entry is None or entry.circuit() is not circuit:
+        if len(_entries) >= _MOST:
+            _entries.clear()
+        _entries[id(circuit)] = _Entry(weakref.ref(circuit))
+    elif entry.reference is None and circuit.size() <= _LARGEST and _is_plain(circuit):
+        entry.reference, entry.description = circuit.copy(), description
+
+
+def _is_plain(circuit: QuantumCircuit) -> bool:
+    for instruction in circuit._data:
+        if instruction.label is not None or not (
+            instruction.is_standard_gate() or type(instruction.operation) in _PLAIN
+        ):
+            return False
+    return not (circuit.num_vars or circuit.num_stretches)

@@ -303,8 +303,17 @@ def integer(value: Any) -> int | None:
 # --- where it runs ----------------------------------------------------------------------------------------------------
 
 
+# Primitives that do nothing but hand on to another one -> the attribute that holds it. They run where that one runs.
+_HANDS_ON = {"qiskit_algorithms.minimum_eigensolvers.diagonal_estimator._DiagonalEstimator": "sampler"}
+
+
 def backend_of(primitive: Any) -> Any:
-    """The backend behind a primitive, None for one that computes by itself."""
+    """The backend behind a primitive (or the primitive that it hands on to), None for one that computes by itself."""
+    cls = type(primitive)
+    inner = _HANDS_ON.get(f"{cls.__module__}.{cls.__qualname__}")
+    if inner is not None:
+        other = held(primitive, inner)
+        return backend_of(other) or other
     for name in ("_backend", "_mode", "_session"):
         value = held(primitive, name)
         if hasattr(type(value), "run"):
@@ -329,7 +338,9 @@ def describe_backend(backend: Any) -> Backend:
     properties = held(backend, "_properties")
     calibrated = None if properties is None else held(properties, "last_update_date")
     return Backend(
-        name=text(held(backend, "_name")) or text(held(backend, "name")),
+        name=text(held(backend, "_name"))
+        or text(held(backend, "name"))
+        or (cls.__name__ if _is_reference(backend) else None),
         cls=f"{cls.__module__}.{cls.__qualname__}",
         version=text(held(backend, "backend_version")),
         calibration_time=calibrated.isoformat() if isinstance(calibrated, datetime) else text(calibrated),

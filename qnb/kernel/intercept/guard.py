@@ -51,8 +51,13 @@ class Guard:
             QnbError: the call could not be judged, decided or recorded.
         """
         session = self.session
-        if place.target.reader == "result":
+        reader = place.target.reader
+        if reader == "result":
             return self._result(session, hook, args, kwargs)
+        if reader == "submission":
+            if session is not None and args:
+                jobs.note_submission(args[0])
+            return hook.original(*args, **kwargs)
         if session is None or not (place.static or _is_ours(args, place.base)):
             return hook.original(*args, **kwargs)
         token = inside()
@@ -61,7 +66,7 @@ class Guard:
         from qnb.kernel.intercept.readers import read  # imports the SDK, which whoever calls its method has loaded
 
         subject, rest = (None, args) if place.static else (args[0], args[1:])
-        judged = read(place.target.reader, hook, subject, rest, kwargs)
+        judged = read(reader, hook, subject, rest, kwargs)
         if judged is None:
             return hook.original(*args, **kwargs)
         ticket = session.begin(judged.call)
@@ -82,7 +87,7 @@ class Guard:
             QnbError: it could not be decided or recorded, and is withheld.
         """
         follower = jobs.follower_of(args)
-        if follower is None and session is not None and args and inside() is None:
+        if follower is None and session is not None and inside() is None and not jobs.was_submitted_here(args):
             from qnb.kernel.intercept.calls import describe_job
 
             follower = jobs.retrieved(args[0], session.retrieve(describe_job(args[0])))

@@ -179,6 +179,7 @@ class Follower:
 
 
 _pending: dict[int, Follower] = {}
+_local: weakref.WeakSet[Any] = weakref.WeakSet()
 _hooked: weakref.WeakSet[type] = weakref.WeakSet()
 _followers: weakref.WeakKeyDictionary[Any, Follower] = weakref.WeakKeyDictionary()
 
@@ -202,6 +203,20 @@ def follow(value: Any, follower: Follower) -> Any:
     if getattr(value, "_async", True) is False:
         follower.settle(0)
     return value
+
+
+def note_submission(job: Any) -> None:
+    """A local job starts: what it executes is decided where it does."""
+    with contextlib.suppress(TypeError):
+        _local.add(job)
+
+
+def was_submitted_here(args: tuple[Any, ...]) -> bool:
+    """Whether the job that is the first of these arguments (if any) is a local one that started under the guard."""
+    try:
+        return not args or args[0] in _local
+    except TypeError:
+        return False
 
 
 def retrieved(job: Any, ticket: Ticket) -> Follower:

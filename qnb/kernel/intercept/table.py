@@ -15,7 +15,7 @@ class Target:
 
     Attributes:
         module, base, method: where it is.
-        reader: how its arguments are read, a key of `calls.READERS`; `result` for what hands out the result of a job.
+        reader: how its arguments are read, a key of `calls.READERS`; `result` and `submission` for jobs.
         optional: whether versions of the SDK are known that have not got it. Where another one is absent from a module
             that is loaded, the SDK has changed and the guard may have a hole: that is a finding.
     """
@@ -70,7 +70,9 @@ TARGETS = (
     Target(f"{_AER}.aer_statevector", "AerStatevector", "_from_instruction", "simulation"),
     Target(f"{_AER}.aer_densitymatrix", "AerDensityMatrix", "_from_instruction", "simulation"),
     Target(f"{_AER}.aer_state", "AerState", "initialize", "state"),
-    # Results: of a job that nobody saw submitted they are retrieved.
+    # Results: of a job that nobody saw submitted they are retrieved. A local job is a thread of this process, and what
+    # it executes under the guard is decided where it does: the result of one that started then is no retrieval.
+    Target("qiskit.primitives.primitive_job", "PrimitiveJob", "_submit", "submission"),
     Target("qiskit.providers.job", "JobV1", "result", "result"),
     Target("qiskit.primitives.base.base_primitive_job", "BasePrimitiveJob", "result", "result"),
 )

@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial, partialmethod, wraps
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import pytest
@@ -360,6 +361,39 @@ def test_sampler_of_ones_own_is_guarded_as_a_whole(session):
         Mine().run([bell()])
     assert ENTERED == []
     assert session.calls[0].backend.cls.endswith("Mine")
+
+
+@pytest.mark.parametrize("made", ["inside", "outside"])
+def test_thread_pool_inside_a_call_is_decided_again(made):
+    """Its workers are the call's own where the call made them; where it did not they are nobody's, and are decided."""
+    calls: list[str] = []
+
+    class Allowing:
+        def begin(self, call: Call) -> Any:
+            calls.append(call.target.rpartition(".")[0].rpartition(".")[2])
+            return self
+
+        def end(self, outcome: Outcome) -> None:
+            """Nothing to keep."""
+
+    class Pooling(BaseSamplerV2):
+        def run(self, pubs: Any, *, shots: int | None = None) -> Any:
+            if made == "outside":
+                return pool.apply(work, (list(pubs),))
+            with ThreadPool(1) as own:
+                return own.apply(work, (list(pubs),))
+
+    def work(pubs: Any) -> Any:
+        return StatevectorSampler().run(pubs).result()
+
+    with ThreadPool(1) as pool:
+        pool.apply(int)
+        intercept.install(Allowing())
+        try:
+            Pooling().run([bell()])
+        finally:
+            intercept.uninstall()
+    assert calls == (["Pooling", "StatevectorSampler"] if made == "outside" else ["Pooling"])
 
 
 def _child(connection: Any) -> None:

@@ -25,7 +25,7 @@ from qnb.store.config import init_home
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",
     "ignore::PendingDeprecationWarning",
-    "ignore:splu converted its input to CSC format",  # the SDK's, at the evolution of a cost operator
+    "ignore::scipy.sparse.SparseEfficiencyWarning",  # at the evolution of a cost operator
 )
 
 HAMILTONIAN = SparsePauliOp(["ZZ", "XI", "IX"], [1.0, 0.5, 0.5])

@@ -51,7 +51,9 @@ def recall(circuit: QuantumCircuit, clone: QuantumCircuit) -> Description | None
 def remember(circuit: QuantumCircuit, description: Description) -> None:
     """Keep a description, made just now, of a circuit that has been seen before; else that it has been seen."""
     entry = _entries.get(id(circuit))
-    if entry is None or entry.circuit() is not circuit:
+    if entry is not None and entry.circuit() is not circuit:
+        entry = None  # of one that is gone, whose id this one got
+    if entry is None:
         if len(_entries) >= _MOST:
             _entries.clear()
         _entries[id(circuit)] = _Entry(weakref.ref(circuit))

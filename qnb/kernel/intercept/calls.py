@@ -18,14 +18,13 @@ import dataclasses
 import weakref
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, cast
 
 from qiskit.circuit import Parameter, QuantumCircuit
 
 from qnb.core.circuits import (
     digest_calibration,
-    digest_observables,
     digest_options,
     digest_parameters,
 )
@@ -112,88 +111,6 @@ def _binds(binds: Any, orders: list[tuple[Parameter, ...]]) -> bytes | None:
     if not isinstance(binds, (list, tuple)) or len(binds) != len(orders):
         return None  # none, or not what the backend accepts: it will say so
     return digest_parameters(binds, orders)
-
-
-# --- primitives -------------------------------------------------------------------------------------------------------
-
-
-def read_primitive(kind: str, name: str, primitive: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Judged:
-    """`run(pubs, …)` of a V2 primitive; `kind` is `sampler` or `estimator`.
-
-    Raises:
-        ExecutionError: a circuit could not be read, so the call cannot be judged.
-    """
-    copier = Copier()
-    kwargs = {key: value if key == "pubs" else copier.value(value) for key, value in kwargs.items()}
-    given = args[0] if args else kwargs.pop("pubs", ())
-    reference = _is_reference(primitive)
-    if not reference:  # a primitive of anybody's may look for what it was given, and not for what that means
-        given = copier.value(list(given))
-    coerce = copier.sampler_pub if kind == "sampler" else copier.estimator_pub
-    pubs = [coerce(pub, kwargs.get("shots" if kind == "sampler" else "precision")) for pub in given]
-    infos, orders = describe_all([pub.circuit for pub in pubs], copier)
-    backend = backend_of(primitive)
-    runner, pins = _runner(primitive, backend)
-    options = plain_options(options_of(runner))
-    facts = common(flattened(options) | backend_options(backend))
-    shots = [pub.shots for pub in pubs] if kind == "sampler" else []
-    precisions = [pub.precision for pub in pubs] if kind == "estimator" else []
-    call = Call(
-        target=name,
-        backend=describe_backend(primitive if backend is None else backend),
-        circuits=infos,
-        parameters=digest_parameters([pub.parameter_values for pub in pubs], orders),
-        observables=digest_observables([pub.observables for pub in pubs]) if kind == "estimator" else None,
-        precision=_smallest(precisions, _default(runner, options, "precision")) if kind == "estimator" else None,
-        **{
-            **facts,
-            "shots": _largest(shots, _default(runner, options, "shots")) if kind == "sampler" else None,
-            "seed": facts["seed"] if facts["seed"] is not None else integer(getattr(runner, "_seed", None)),
-        },
-    )
-    handed = (pubs if reference else given, *map(copier.value, args[1:]))
-    return Judged(call, handed if runner is None else (runner, *handed), kwargs, pins)
-
-
-def _is_reference(primitive: Any) -> bool:
-    return type(primitive).__module__.startswith(_REFERENCE)
-
-
-def _runner(primitive: Any, backend: Any) -> tuple[Any, dict[int, Any]]:
-    """What runs in place of a reference primitive: the same, with options and a backend of its own."""
-    if not _is_reference(primitive):
-        return primitive, {}
-    runner = shallow(primitive)
-    if hasattr(runner, "_options"):
-        runner._options = _own_options(runner._options)
-    return runner, ({id(backend): pinned(backend)} if is_aer(backend) else {})
-
-
-def _own_options(options: Any) -> Any:
-    """A copy of an options object of a reference primitive, deep in its mappings and no deeper."""
-    if options is None or isinstance(options, Mapping):
-        return Copier().value(options)
-    clone = shallow(options)
-    copier = Copier()
-    for name, value in vars(options).items():
-        if isinstance(value, (dict, list)):
-            setattr(clone, name, copier.value(value))
-    return clone
-
-
-def _default(primitive: Any, options: Mapping[str, Any], what: str) -> Any:
-    attribute = getattr(primitive, f"_default_{what}", None)
-    return options.get(f"default_{what}") if attribute is None else attribute
-
-
-def _largest(shots: list[int | None], default: Any) -> int | None:
-    used = [integer(default if item is None else item) for item in shots]
-    return max((item for item in used if item is not None), default=None)
-
-
-def _smallest(precisions: list[float | None], default: Any) -> float | None:
-    used = [default if item is None else item for item in precisions]
-    return min((float(item) for item in used if isinstance(item, Real)), default=None)
 
 
 # --- options ----------------------------------------------------------------------------------------------------------
@@ -300,6 +217,11 @@ def integer(value: Any) -> int | None:
     return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
 
 
+def is_reference(primitive: Any) -> bool:
+    """Whether a primitive is one of the reference implementations, which are known to keep no state but options."""
+    return type(primitive).__module__.startswith(_REFERENCE)
+
+
 # --- where it runs ----------------------------------------------------------------------------------------------------
 
 
@@ -340,7 +262,7 @@ def describe_backend(backend: Any) -> Backend:
     return Backend(
         name=text(held(backend, "_name"))
         or text(held(backend, "name"))
-        or (cls.__name__ if _is_reference(backend) else None),
+        or (cls.__name__ if is_reference(backend) else None),
         cls=f"{cls.__module__}.{cls.__qualname__}",
         version=text(held(backend, "backend_version")),
         calibration_time=calibrated.isoformat() if isinstance(calibrated, datetime) else text(calibrated),

@@ -111,13 +111,19 @@ class Copier:
 
 def _blank(pub: Any) -> Any:
     """Another pub with the same attributes; its constructor would work out again what they are."""
-    clone = object.__new__(type(pub))
-    for cls in type(pub).__mro__:
-        for name in cls.__dict__.get("__slots__", ()):
-            setattr(clone, name, getattr(pub, name))
+    cls = type(pub)
+    names = _slots.get(cls)
+    if names is None:
+        names = _slots[cls] = [name for base in cls.__mro__ for name in base.__dict__.get("__slots__", ())]
+    clone = object.__new__(cls)
+    for name in names:
+        setattr(clone, name, getattr(pub, name))
     if hasattr(pub, "__dict__"):
         clone.__dict__.update(pub.__dict__)
     return clone
+
+
+_slots: dict[type, list[str]] = {}
 
 
 def _bindings(values: BindingsArray) -> BindingsArray:

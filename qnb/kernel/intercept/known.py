@@ -3,7 +3,7 @@
 Enters: a circuit that is about to run. Leaves: its description from an earlier run, or None.
 Never: trusts an identity. A circuit can change in place, so it is compared with a copy that nobody else holds; and only
 circuits of plain gates, measurements, resets and barriers are, because the SDK's comparison is exact for these and for
-little else: it passes over labels.
+little else: it passes over labels and idle bits, which are looked at here.
 
 A circuit is remembered when it is seen for the second time, so that one that runs once costs nothing here.
 """
@@ -42,7 +42,7 @@ def recall(circuit: QuantumCircuit, clone: QuantumCircuit) -> Description | None
     entry = _entries.get(id(circuit))
     if entry is None or entry.reference is None or entry.circuit() is not circuit:
         return None
-    if _is_plain(clone) and clone._data == entry.reference._data:
+    if _is_plain(clone) and _size(clone) == _size(entry.reference) and clone._data == entry.reference._data:
         return entry.description
     del _entries[id(circuit)]
     return None
@@ -59,6 +59,11 @@ def remember(circuit: QuantumCircuit, description: Description) -> None:
         _entries[id(circuit)] = _Entry(weakref.ref(circuit))
     elif entry.reference is None and circuit.size() <= _LARGEST and _is_plain(circuit):
         entry.reference, entry.description = circuit.copy(), description
+
+
+def _size(circuit: QuantumCircuit) -> tuple[int, int]:
+    """The SDK's comparison passes over bits that nothing stands on."""
+    return circuit.num_qubits, circuit.num_clbits
 
 
 def _is_plain(circuit: QuantumCircuit) -> bool:

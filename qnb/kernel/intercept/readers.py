@@ -11,8 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from qnb.kernel.intercept.calls import Judged, read_backend, read_primitive
+from qnb.kernel.intercept.calls import Judged, read_backend
 from qnb.kernel.intercept.legacy import read_estimator_v1, read_sampler_v1
+from qnb.kernel.intercept.primitives import read_primitive
 from qnb.kernel.intercept.programs import read_program
 from qnb.kernel.intercept.simulations import read_simulation, read_state
 from qnb.kernel.intercept.trampoline import Hook

@@ -12,6 +12,8 @@ import pytest
 
 from qnb.store.config import init_home
 
+pytestmark = pytest.mark.slow  # each starts interpreters that import the SDK
+
 PROGRAM = """
 import json, multiprocessing, sys
 from concurrent.futures import ProcessPoolExecutor
@@ -30,6 +32,9 @@ def work(turns):
         return [AerSimulator().run(bell(), shots=3).result().success for _ in range(turns)]
     except Exception as error:
         return [type(error).__name__]
+
+def attempt(_):
+    return AerSimulator().run(bell(), shots=3).result().success
 
 def report(turns, connection):
     connection.send(work(turns))
@@ -123,7 +128,19 @@ def test_child_is_denied_what_its_parent_would_be(home: Path, method: str) -> No
     aer = 'class = "qiskit_aer.*"'
     start = text.index(aer)
     policy.write_text(text[:start] + text[start:].replace('zone = "local"', 'zone = "cloud"', 1))
-    assert run(home, f"print(start({method!r}, 'executor', work, 1))").strip() == "['DeniedError']"
+    said = run(
+        home,
+        f"""
+        from qnb.errors import DeniedError
+        print(start({method!r}, 'executor', work, 1))
+        for way in ("executor", "pool"):
+            try:
+                start({method!r}, way, attempt, 1)
+            except DeniedError as error:
+                print(error.code, error.decision.allow, error.decision.zone, "recorded as entry" in str(error))
+        """,
+    )
+    assert said.splitlines() == ["['DeniedError']", *["denied False cloud True"] * 2]
 
 
 def test_child_without_a_circuit_opens_no_log(home: Path) -> None:

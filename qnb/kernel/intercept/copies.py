@@ -56,7 +56,7 @@ class Copier:
             found = recall(original, clone)
             if found is None:
                 found = describe_ordered(clone)
-                remember(original, found)
+                remember(original, clone, found)
             self._described[id(clone)] = found
         return found
 

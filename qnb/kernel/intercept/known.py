@@ -44,21 +44,26 @@ def recall(circuit: QuantumCircuit, clone: QuantumCircuit) -> Description | None
         return None
     if _is_plain(clone) and _size(clone) == _size(entry.reference) and clone._data == entry.reference._data:
         return entry.description
-    del _entries[id(circuit)]
+    _entries.pop(id(circuit), None)
     return None
 
 
-def remember(circuit: QuantumCircuit, description: Description) -> None:
-    """Keep a description, made just now, of a circuit that has been seen before; else that it has been seen."""
-    entry = _entries.get(id(circuit))
+def remember(circuit: QuantumCircuit, clone: QuantumCircuit, description: Description) -> None:
+    """Keep the description of `clone`, a copy of `circuit` made just now, if that has been seen before.
+
+    The first time only that it has been seen is kept.
+    """
+    identity = id(circuit)
+    entry = _entries.get(identity)
     if entry is not None and entry.circuit() is not circuit:
         entry = None  # of one that is gone, whose id this one got
     if entry is None:
         if len(_entries) >= _MOST:
             _entries.clear()
-        _entries[id(circuit)] = _Entry(weakref.ref(circuit))
-    elif entry.reference is None and circuit.size() <= _LARGEST and _is_plain(circuit):
-        entry.reference, entry.description = circuit.copy(), description
+        _entries[identity] = _Entry(weakref.ref(circuit, lambda _: _entries.pop(identity, None)))
+    elif entry.reference is None and len(clone._data) <= _LARGEST and _is_plain(clone):
+        # not of the circuit itself: another thread may have changed it since the copy was described
+        entry.reference, entry.description = clone.copy(), description
 
 
 def _size(circuit: QuantumCircuit) -> tuple[int, int]:

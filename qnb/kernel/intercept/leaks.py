@@ -13,7 +13,7 @@ from qnb.kernel.intercept.table import TARGETS
 from qnb.kernel.intercept.targets import loaded_base
 
 # Packages that execute circuits by ways of their own. Imported by one that is guarded or not: nothing of it is decided.
-UNGUARDED = ("braket", "cirq", "cudaq", "dwave", "pennylane", "projectq", "pulser", "pyquil", "pytket", "qibo", "qutip")
+UNGUARDED = ("braket", "cirq", "cudaq", "pennylane", "projectq", "pulser", "pyquil", "pytket", "qibo", "qutip")
 
 _OBJECTS = frozenset({"backend", "sampler", "estimator", "sampler-v1", "estimator-v1", "program"})
 
@@ -33,12 +33,12 @@ def shadowed(namespace: Mapping[str, object]) -> list[str]:
     bases = tuple(methods)
     found = set()
     for held in list(namespace.values()):
-        if not isinstance(held, bases):
+        if not issubclass(type(held), bases):  # `isinstance` would ask a proxy what it stands for
             continue
         for value in (held, getattr(held, "__dict__", {}).get("_backend")):
             own = getattr(value, "__dict__", {})
             for base, names in methods.items():
-                for name in names & own.keys() if isinstance(value, base) else ():
+                for name in names & own.keys() if issubclass(type(value), base) else ():
                     found.add(f"{type(value).__module__}.{type(value).__qualname__}.{name} (an instance's own)")
     return sorted(found)
 

@@ -105,6 +105,7 @@ class _Settings:
     backend: Any
     given: dict[str, Any]
     chosen: dict[str, Any]
+    types: list[type]
     options: dict[str, Any]
     facts: dict[str, Any]
 
@@ -129,6 +130,7 @@ def _settings(runner: Any, primitive: Any, backend: Any) -> tuple[dict[str, Any]
         and known.backend is backend
         and known.given == given
         and known.chosen == chosen
+        and known.types == _types(given, chosen)
     ):
         return known.options, known.facts
     options = plain_options(held_options)
@@ -137,10 +139,17 @@ def _settings(runner: Any, primitive: Any, backend: Any) -> tuple[dict[str, Any]
     if _is_plain(given) and _is_plain(chosen):
         if len(_settled) >= _MOST:
             _settled.clear()
-        copied = (Copier().value(dict(given)), Copier().value(dict(chosen)))
+        copied = (Copier().value(dict(given)), Copier().value(dict(chosen)), _types(given, chosen))
+        identity = id(primitive)
         with contextlib.suppress(TypeError):  # a primitive that nothing can refer to weakly
-            _settled[id(primitive)] = _Settings(weakref.ref(primitive), backend, *copied, options, facts)
+            mark = weakref.ref(primitive, lambda _: _settled.pop(identity, None))
+            _settled[identity] = _Settings(mark, backend, *copied, options, facts)
     return options, facts
+
+
+def _types(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[type]:
+    """One and true are equal, and not the same option."""
+    return [*map(type, given.values()), *map(type, chosen.values())]
 
 
 def _is_plain(value: Any) -> bool:

@@ -180,6 +180,19 @@ def test_class_defined_later_is_guarded_at_once(session, kind):
     assert ENTERED == []
 
 
+@pytest.mark.parametrize("method", ["from_instruction", "evolve"])
+def test_each_method_of_a_class_defined_later_is_guarded_at_once(session, method):
+    """A base class with several methods in the table tells of all of them."""
+
+    def simulate(self: Any, *args: Any) -> Any:
+        ENTERED.append(method)
+
+    late = type("Late", (Statevector,), {method: classmethod(simulate) if method == "from_instruction" else simulate})
+    with pytest.raises(DeniedError):
+        late([1, 0, 0, 0]).evolve(bell()) if method == "evolve" else late.from_instruction(bell())
+    assert ENTERED == []
+
+
 def test_static_run_is_guarded(session):
     """A method that takes no object has no backend to tell, but is decided."""
 

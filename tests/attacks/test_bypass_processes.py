@@ -37,7 +37,7 @@ def attempt(_):
     return AerSimulator().run(bell(), shots=3).result().success
 
 def report(turns, connection):
-    connection.send(work(turns))
+    connection.send(work(turns) if turns is not None else start("spawn", "process", work, 1))
 
 def sort(numbers):
     return sorted(numbers), "qnb.store.log.log" in sys.modules
@@ -146,3 +146,43 @@ def test_child_is_denied_what_its_parent_would_be(home: Path, method: str) -> No
 def test_child_without_a_circuit_opens_no_log(home: Path) -> None:
     """The guard waits in it until something is executed."""
     assert run(home, "print(start('spawn', 'executor', sort, [2, 1]))").strip() == "([1, 2], False)"
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_child_of_a_process_without_a_session_is_refused(home: Path, method: str) -> None:
+    """Where nobody can decide, no child runs a circuit either."""
+    (home / "policy" / "policy.cedar").write_text("permit (")
+    script = PROGRAM[: PROGRAM.index("def main")] + textwrap.dedent(
+        f"""
+        if __name__ == "__main__":
+            from qnb.errors import QnbError
+            from qnb.kernel.start import start_session
+            try:
+                start_session()
+            except QnbError:
+                print(work(1), start({method!r}, "executor", work, 1))
+        """
+    )
+    path = home.parent / "program.py"
+    path.write_text(script)
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        env={**os.environ, "QNB_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.strip() == "['ExecutionError'] ['ExecutionError']", done.stderr
+
+
+def test_child_of_a_child_goes_on(home: Path) -> None:
+    """At the same label, in the same session."""
+    said = run(
+        home,
+        """
+        print(start("spawn", "process", work, None))
+        print({(view.label, view.session == session.id) for view in entries()})
+        print([view.kind for view in entries()])
+        """,
+    ).splitlines()
+    assert said == ["[True]", "{('restricted//phi', True)}", "['decision', 'execution']"]

@@ -289,6 +289,22 @@ def test_job_of_a_duck_typed_backend_is_a_retrieval(session):
     assert ENTERED == []
 
 
+def test_result_of_what_is_no_job_is_left_alone(session):
+    """A class that lends its `result` to a job of the SDK is asked for others', too."""
+
+    class Holder:
+        def result(self) -> Any:
+            return 3
+
+    class Both(Holder, JobV1):
+        submit = status = None
+
+    assert Holder().result() == 3
+    with pytest.raises(DeniedError):
+        Both(None, "job-2").result()
+    assert len(session.retrievals) == 1
+
+
 def test_job_from_before_the_guard_is_a_retrieval(session):
     """What ran then was not decided; what comes of it is."""
     with pytest.raises(DeniedError):

@@ -52,13 +52,13 @@ class Guard:
         """
         session = self.session
         reader = place.target.reader
-        if reader == "result":
-            return self._result(session, hook, args, kwargs)
-        if reader == "submission":
-            if session is not None and args:
-                jobs.note_submission(args[0])
+        ours = place.static or _is_ours(args, place.base)
+        if session is not None and reader == "result":
+            return self._result(session if ours else None, hook, args, kwargs)
+        if session is None or not ours:
             return hook.original(*args, **kwargs)
-        if session is None or not (place.static or _is_ours(args, place.base)):
+        if reader == "submission":
+            jobs.note_submission(args[0])
             return hook.original(*args, **kwargs)
         token = inside()
         if token is not None:
@@ -79,15 +79,18 @@ class Guard:
             raise
         return jobs.follow(value, follower)
 
-    def _result(self, session: Session | None, hook: Hook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    @staticmethod
+    def _result(session: Session | None, hook: Hook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of a job: recorded as the end of what was seen submitted, else as a retrieval.
+
+        Without a session the object is none of the SDK's jobs, and only followed where a guarded call gave it out.
 
         Raises:
             DeniedError: it may not be retrieved.
             QnbError: it could not be decided or recorded, and is withheld.
         """
         follower = jobs.follower_of(args)
-        if follower is None and session is not None and inside() is None and not jobs.was_submitted_here(args):
+        if follower is None and session is not None and inside() is None and not jobs.was_submitted_here(args[0]):
             from qnb.kernel.intercept.calls import describe_job
 
             follower = jobs.retrieved(args[0], session.retrieve(describe_job(args[0])))

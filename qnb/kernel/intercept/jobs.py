@@ -211,10 +211,10 @@ def note_submission(job: Any) -> None:
         _local.add(job)
 
 
-def was_submitted_here(args: tuple[Any, ...]) -> bool:
-    """Whether the job that is the first of these arguments (if any) is a local one that started under the guard."""
+def was_submitted_here(job: Any) -> bool:
+    """Whether a job is a local one that started under the guard."""
     try:
-        return not args or args[0] in _local
+        return job in _local
     except TypeError:
         return False
 

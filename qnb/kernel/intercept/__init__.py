@@ -112,6 +112,7 @@ def uninstall() -> None:
     finally:
         _guard.session = None
         jobs.look_again()
+        jobs.forget_jobs()
         _walker.uninstall()
         trampoline.unwrap_all()
         trampoline.remove_all()

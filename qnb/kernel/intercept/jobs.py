@@ -117,9 +117,10 @@ class Follower:
 
     def watch(self, job: Any) -> None:
         """Follow `job` from here on."""
-        self._job = job
-        _pending[id(self)] = self
         future = _future(job)
+        if _ends_here(job):
+            self._job = job
+        _pending[id(self)] = self
         if future is not None:
             # holds the follower weakly: a future in a queue outlives what its caller keeps
             mark = weakref.WeakMethod(self._mark_end)
@@ -164,8 +165,6 @@ class Follower:
         if job is None:
             return
         future = _future(job)
-        if future is None and getattr(job, "_async", True):
-            return
         if future is not None and not future.done() and seconds > 0:
             with contextlib.suppress(CancelledError, TimeoutError):
                 future.exception(timeout=seconds)
@@ -299,6 +298,11 @@ def follower_of(args: tuple[Any, ...]) -> Follower | None:
 def _future(job: Any) -> Future[Any] | None:
     future = getattr(job, "_future", None)
     return future if isinstance(future, Future) else None
+
+
+def _ends_here(job: Any) -> bool:
+    """Whether it is known in this process when a job has ended; else only the provider knows."""
+    return _future(job) is not None or getattr(job, "_async", True) is False
 
 
 def _is_over(job: Any, error: BaseException | None) -> bool:

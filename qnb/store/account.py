@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from qnb.core.policy import Policy
 from qnb.core.posture import AccountFacts
 from qnb.core.statement import parse_statement
 from qnb.errors import QnbError
 from qnb.store.config import load_policy, network_filesystem
-from qnb.store.keys import identity_protection
+from qnb.store.datasets import dataset_file
+from qnb.store.keychain import load_shredded, retired_files
+from qnb.store.keys import identity_protection, load_recipient
 from qnb.store.log import Log
 
 # where Qiskit's provider packages look for a token
@@ -22,6 +25,7 @@ _TOKEN_VARIABLES = ("QISKIT_IBM_TOKEN", "QISKIT_IBM_RUNTIME_API_TOKEN", "IBM_QUA
 def observe_account(home: Path) -> AccountFacts:
     """Look at identity, policy, log and credentials without changing any of them."""
     identity, identity_mode = home / "identity", _mode(home / "identity")
+    named: bool | None = None
     policy_error: str | None = None
     readers: dict[str, int] | None = None
     recovery: bool | None = None
@@ -33,9 +37,11 @@ def observe_account(home: Path) -> AccountFacts:
             if (handling := policy.handling(policy.scheme.parse(level))).seal
         }
         recovery = "recovery" in policy.recipient_names() and bool(policy.recipients(("recovery",)))
+        named = _is_named(policy, identity)
     except QnbError as error:
         policy_error = error.message
     entries, open_executions, log_error = _observe_log(home / "log.db")
+    gone = load_shredded(home)
     return AccountFacts(
         home=str(home),
         home_mode=_mode(home),
@@ -43,6 +49,10 @@ def observe_account(home: Path) -> AccountFacts:
         log_key_mode=_mode(home / "log.key"),
         network_filesystem=network_filesystem(home),
         identity="missing" if identity_mode is None else identity_protection(identity),
+        identity_named=named,
+        retired_plain=sum(1 for path in retired_files(home) if identity_protection(path) == "plain"),
+        shredded={key.name: key.time for key in gone},
+        returned=tuple(key.name for key in gone if dataset_file(home, key.name).exists()),
         policy_error=policy_error,
         policy_packaged=policy_error is None and not (home / "policy").is_dir(),
         readers=readers,
@@ -52,6 +62,16 @@ def observe_account(home: Path) -> AccountFacts:
         open_executions=open_executions,
         credentials=_credentials(),
     )
+
+
+def _is_named(policy: Policy, identity: Path) -> bool | None:
+    """Whether the policy names the recipient of an identity; None when there is none, or it cannot be known."""
+    try:
+        recipient = load_recipient(identity) if identity.exists() else None
+    except QnbError:
+        return None
+    listed = (*policy.data.recipients.values(), *(one for members in policy.data.groups.values() for one in members))
+    return None if recipient is None else recipient in listed
 
 
 def _mode(path: Path) -> int | None:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from qnb.core.checkpoint import Signer, parse_signer
 from qnb.core.digester import Digester
@@ -29,12 +29,13 @@ from qnb.core.statement import (
     declassify_statement,
     encode,
     execution_statement,
+    key_statement,
     policy_statement,
     seal_statement,
     share_statement,
     unseal_statement,
 )
-from qnb.errors import ConfigError, DeniedError
+from qnb.errors import ConfigError, DeniedError, PolicyError
 from qnb.model import Call, Decision, Label, Principal, Receipt, Request
 from qnb.store.config import load_policy, principal
 from qnb.store.files import read_private
@@ -125,6 +126,25 @@ class Authority:
             raise denied(decision)
         return decision
 
+    def require_change(self, request: Request, proposed: Policy) -> Decision:
+        """As `require`, about a policy that is not in force yet and differs in who is named.
+
+        Whether somebody may be named cannot be asked of a policy that does not name them.
+
+        Raises:
+            DeniedError, PolicyError, StorageError: as `require`.
+        """
+        if proposed.data.roles != self.policy.data.roles or proposed.rules != self.policy.rules:
+            raise PolicyError("other-rules", "the policy was changed meanwhile", "try again")
+        decision = proposed.decide(request)
+        statement = decision_statement(
+            self.context(request.label), decision, request, None, self._digester(request.label)
+        )
+        decision = replace(decision, entry=self._append(statement))
+        if not decision.allow:
+            raise denied(decision)
+        return decision
+
     # --- record ------------------------------------------------------------------------------------------------------
 
     def batch(self, label: Label, first: int) -> Batch:
@@ -181,6 +201,18 @@ class Authority:
         """Record that content (its SHA-256) was lowered to `target`."""
         digester = self._digester(context.label)
         return self._append(declassify_statement(context, content, target, reason, digester, decision=decision))
+
+    def record_key(self, event: str, public: str, *, session: str | None = None, **facts: Any) -> int:
+        """Record a change of keys.
+
+        Args:
+            event: as `key_statement`.
+            public: as `key_statement`.
+            session: of the decision that it answers; None: the run of this process.
+            facts: as `key_statement` takes by name.
+        """
+        context = self.context(self.policy.scheme.session, session=session)
+        return self._append(key_statement(context, event, public, self._digester(context.label), **facts))
 
     # --- head --------------------------------------------------------------------------------------------------------
 

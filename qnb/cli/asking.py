@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -15,6 +16,12 @@ def at_terminal() -> bool:
 def ask_passphrase() -> str:
     """A passphrase that exists."""
     answer: str = click.prompt("passphrase", hide_input=True, err=True)
+    return answer
+
+
+def ask_passphrase_of(path: Path) -> str:
+    """The passphrase of an identity file."""
+    answer: str = click.prompt(f"passphrase of {path}", hide_input=True, err=True)
     return answer
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from qnb.cli.asking import ask_new_passphrase, ask_passphrase, at_terminal
+from qnb.cli.asking import ask_new_passphrase, ask_passphrase_of, at_terminal
 from qnb.cli.keys_rewrap import run_rewrap
 from qnb.core.seal import parse_recipient
 from qnb.errors import ConfigError
@@ -34,7 +34,7 @@ def rotate(*, name: str | None, files: tuple[str, ...], as_json: bool) -> None:
 
     Example: qnb keys rotate --rewrap notebooks/
     """
-    chain = Keychain(home(), ask_passphrase if at_terminal() else None)
+    chain = Keychain(home(), ask_passphrase_of if at_terminal() else None)
     fields: dict[str, object]
     if name is not None:
         made = rotate_dataset(home(), name, chain)
@@ -63,7 +63,7 @@ def rotate(*, name: str | None, files: tuple[str, ...], as_json: bool) -> None:
         click.echo("\n".join(lines))
     if files:
         # found anew, with the identity that was made
-        chain = Keychain(home(), ask_passphrase if at_terminal() else None)
+        chain = Keychain(home(), ask_passphrase_of if at_terminal() else None)
         if run_rewrap(files, (), chain, None, as_json=as_json, **fields):
             raise SystemExit(1)
     elif as_json:
@@ -131,7 +131,7 @@ def backup(*, file: Path, force: bool, as_json: bool) -> None:
 
     Example: qnb keys backup identity.svg
     """
-    chain = Keychain(home(), ask_passphrase if at_terminal() else None)
+    chain = Keychain(home(), ask_passphrase_of if at_terminal() else None)
     created = datetime.now(UTC).date().isoformat()
     fingerprint, entry = save_paper(home(), chain, file, created, replace=force)
     if as_json:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from qnb.cli.asking import ask_passphrase, at_terminal
+from qnb.cli.asking import ask_passphrase_of, at_terminal
 from qnb.core.checkpoint import VKeys, parse_vkeys
 from qnb.core.policy import Policy
 from qnb.core.seal import parse_recipient
@@ -37,7 +37,7 @@ def rewrap(*, files: tuple[str, ...], to: tuple[str, ...], vkey: str | None, as_
 
     Example: qnb keys rewrap analysis.ipynb results/
     """
-    chain = Keychain(home(), ask_passphrase if at_terminal() else None)
+    chain = Keychain(home(), ask_passphrase_of if at_terminal() else None)
     failed = run_rewrap(files, to, chain, None if vkey is None else _load_key(vkey), as_json=as_json)
     if failed:
         raise SystemExit(1)

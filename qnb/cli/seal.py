@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from qnb.cli.asking import ask_passphrase, at_terminal
+from qnb.cli.asking import ask_passphrase, ask_passphrase_of, at_terminal
 from qnb.core.notebook import Opened, explain_finding
 from qnb.errors import ConfigError, NoIdentityMatchError, QnbError
 from qnb.store.authority import Authority
@@ -84,7 +84,7 @@ def unseal(
     """
     ask = ask_passphrase if at_terminal() else None
 
-    keys = Keychain(home(), ask, identities)
+    keys = Keychain(home(), ask_passphrase_of if at_terminal() else None, identities)
     if sniff(file) == "age":
         if cell is not None:
             raise ConfigError("not-a-notebook", f"`{file}` is an age file and has no cells", "leave `--cell` out")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from qnb.core.seal import Identity, open_, parse_identities
 from qnb.errors import ConfigError, NoIdentityMatchError, QnbError, SealError, StorageError
 from qnb.store.files import write_atomic
 from qnb.store.history import History
-from qnb.store.keys import AskPassphrase, load_identities
+from qnb.store.keys import load_identities
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class Keychain:
 
     Args:
         home: the account's home.
-        ask_passphrase: None when nobody can be asked.
+        ask_passphrase: gives the passphrase of a file; None when nobody can be asked.
         files: identity files to use instead of the account's own.
     """
 
-    def __init__(self, home: Path, ask_passphrase: AskPassphrase | None, files: Sequence[Path] = ()) -> None:
+    def __init__(self, home: Path, ask_passphrase: Callable[[Path], str] | None, files: Sequence[Path] = ()) -> None:
         self._home = home
         self._ask = ask_passphrase
         self._files = tuple(files)
@@ -114,10 +114,14 @@ class Keychain:
             error.code, error.message, f"what was sealed under a key that was shredded here is erased: {names}"
         )
 
+    def _load(self, path: Path) -> tuple[Identity, ...]:
+        ask = self._ask
+        return load_identities([path], None if ask is None else lambda: ask(path))
+
     def _search(self) -> Iterator[Identity]:
         own: list[Identity] = []
         for path in self._files or (self._home / "identity",):
-            loaded = load_identities([path], self._ask)
+            loaded = self._load(path)
             own += loaded
             yield from loaded
         datasets = _Datasets(self._home, self._names)
@@ -126,7 +130,7 @@ class Keychain:
             return
         for path in retired_files(self._home):
             try:
-                loaded = load_identities([path], self._ask)
+                loaded = self._load(path)
             except ConfigError:  # under a passphrase, and nobody can be asked: it is as good as not here
                 continue
             yield from loaded

@@ -146,7 +146,8 @@ class Rewrapper:
         opener = find_opener(io.BytesIO(sealed.ciphertext), identities)
         names, recipients = self._choose(label, opener)
         after = tuple(recipient.fingerprint for recipient in recipients)
-        if self._is_for(sealed.digest, io.BytesIO(sealed.ciphertext), after):
+        request = Request(Action.SHARE, authority.principal, label, recipients=names)
+        if self._is_for(sealed.digest, io.BytesIO(sealed.ciphertext), after) and authority.policy.decide(request).allow:
             return Rewrapped(sealed.cell, str(label), after), None
         context = authority.context(
             label,
@@ -156,7 +157,6 @@ class Rewrapper:
             sequence=sealed.sequence,
             source=None if header.source_digest is None else bytes.fromhex(header.source_digest),
         )
-        request = Request(Action.SHARE, authority.principal, label, recipients=names)
         decision = authority.require(request, context, subject=sealed.digest)
         ciphertext = rewrap(sealed.ciphertext, (opener,), recipients)
         digest = hashlib.sha256(ciphertext).digest()
@@ -184,11 +184,11 @@ class Rewrapper:
             opener = find_opener(src, self._keychain())
             names, recipients = self._choose(label, opener)
             after = tuple(recipient.fingerprint for recipient in recipients)
+            request = Request(Action.SHARE, authority.principal, label, recipients=names)
             src.seek(0)
-            if self._is_for(digest, unarmored(src, src.peek(256)), after):
+            if self._is_for(digest, unarmored(src, src.peek(256)), after) and authority.policy.decide(request).allow:
                 return Rewrapped(None, str(label), after)
             context = authority.context(label)
-            request = Request(Action.SHARE, authority.principal, label, recipients=names)
             decision = authority.require(request, context, subject=digest)
             src.seek(0)
             again = HashingReader(src)

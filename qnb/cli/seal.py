@@ -34,7 +34,10 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--label", required=True, help="What the content is: LEVEL or LEVEL//CATEGORY,…")
 @click.option("-o", "--output", default=None, metavar="OUT", help="Default: FILE.age. `-` is the standard output.")
 @click.option(
-    "--to", multiple=True, metavar="RECIPIENT", help="Also for this group or recipient of the policy, or age1pq1…"
+    "--to",
+    multiple=True,
+    metavar="RECIPIENT",
+    help="Also for this group or recipient of the policy, or age1pq1…; a dataset key instead of the level's own.",
 )
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -29,7 +29,7 @@ from qnb.core.seal.header import parse_header
 from qnb.core.seal.output import MIME, SealedOutput, open_output, sealed_bundle
 from qnb.core.seal.scrypt import KIND as SCRYPT
 from qnb.core.verify import LogAtHand, Report, audit_notebook
-from qnb.errors import ConfigError, QnbError, SealError, StorageError, VerificationError
+from qnb.errors import ConfigError, NoIdentityMatchError, QnbError, SealError, StorageError, VerificationError
 from qnb.model import Action, Label, Request
 from qnb.store.authority import Authority
 from qnb.store.files import atomic_writer
@@ -115,7 +115,8 @@ class Rewrapper:
                 except StorageError:
                     raise
                 except QnbError as error:
-                    result, bundle = Rewrapped(None if sealed is None else sealed.cell, error=error), None
+                    cell, known = (None, ()) if sealed is None else (sealed.cell, sealed.recipients)
+                    result, bundle = Rewrapped(cell, error=self._keychain.explain(error, known)), None
                 done.append(result)
                 if bundle is not None:
                     data = nb["cells"][opened.cell_index]["outputs"][opened.output_index]["data"]
@@ -181,7 +182,10 @@ class Rewrapper:
             # what no entry knows may be anything
             label = highest(authority.policy.scheme) if record is None else authority.policy.scheme.parse(record.label)
             src.seek(0)
-            opener = find_opener(src, self._keychain())
+            try:
+                opener = find_opener(src, self._keychain())
+            except NoIdentityMatchError as error:
+                raise self._keychain.explain(error, () if record is None else record.recipients) from None
             names, recipients = self._choose(label, opener)
             after = tuple(recipient.fingerprint for recipient in recipients)
             request = Request(Action.SHARE, authority.principal, label, recipients=names)

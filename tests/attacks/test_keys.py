@@ -218,6 +218,8 @@ def test_shredded_key_stays_shredded(ada: Any) -> None:
         said = str(ada.run(*args, rc=1).exception)
         assert "`trial`" in said
         assert "shredded at 20" in said
+        errors = ada.json("keys", "rewrap", args[1], rc=1)["rewrapped"]
+        assert [row["error"]["code"] for row in errors] == ["key-shredded"]
     assert "shredded-key-back" in ada.run("doctor", "--json", rc=1).stdout
     ada.run("keys", "add", "trial", "--dataset", rc=2)
     ada.run("keys", "shred", "trial", "--yes")

@@ -20,7 +20,7 @@ class AccountFacts:
 
     Attributes:
         home: path of QNB_HOME.
-        home_mode, identity_mode, log_key_mode: permission bits, None when there is no such file.
+        home_mode, identity_mode, log_key_mode: permission bits, None when there is no such file, or a platform mounts it.
         network_filesystem: its type when the home lies on one.
         identity: `missing`, `plain`, `passphrase`, `keyring`, `mounted`, or None when it cannot be read.
         identity_named: whether the policy names its recipient; None when either is not known.
@@ -89,8 +89,6 @@ def _assess_home(facts: AccountFacts) -> Iterator[Finding]:
         ("identity", facts.identity_mode, 0o600),
         ("log.key", facts.log_key_mode, 0o600),
     ):
-        if name == "identity" and facts.identity == "mounted":
-            continue  # of another account, read-only, for this process alone
         if mode is not None and mode & ~allowed:
             path = f"{facts.home}/{name}".rstrip("/")
             yield Finding(

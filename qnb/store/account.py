@@ -15,7 +15,7 @@ from qnb.errors import QnbError
 from qnb.store.config import load_policy, network_filesystem
 from qnb.store.datasets import dataset_file
 from qnb.store.keychain import load_shredded, retired_files
-from qnb.store.keys import identity_protection, load_recipient
+from qnb.store.keys import identity_protection, is_mounted, load_recipient
 from qnb.store.log import Log
 
 # where Qiskit's provider packages look for a token
@@ -45,7 +45,7 @@ def observe_account(home: Path) -> AccountFacts:
     return AccountFacts(
         home=str(home),
         home_mode=_mode(home),
-        identity_mode=identity_mode,
+        identity_mode=None if is_mounted(identity) else identity_mode,
         log_key_mode=_mode(home / "log.key"),
         network_filesystem=network_filesystem(home),
         identity="missing" if identity_mode is None else identity_protection(identity),

@@ -19,9 +19,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from qnb.core.checkpoint import Signer, parse_signer
-from qnb.core.digester import Digester
+from qnb.core.digester import Digester, Json
 from qnb.core.evaluations import Batch
-from qnb.core.policy import Policy
+from qnb.core.policy import Policy, digest_policy, parse_policy
 from qnb.core.statement import (
     Context,
     Statement,
@@ -126,21 +126,26 @@ class Authority:
             raise denied(decision)
         return decision
 
-    def require_change(self, request: Request, proposed: Policy) -> Decision:
+    def require_change(self, request: Request, toml: bytes, files: tuple[bytes, bytes, bytes]) -> Decision:
         """As `require`, about a policy that is not in force yet and differs in who is named.
 
         Whether somebody may be named cannot be asked of a policy that does not name them.
 
+        Args:
+            request: the question.
+            toml: `qnb.toml` as it would be.
+            files: `qnb.toml`, `policy.cedar` and `policy.cedarschema` as they are.
+
         Raises:
-            DeniedError, PolicyError, StorageError: as `require`.
+            DeniedError, StorageError: as `require`.
+            PolicyError: the policy would not hold, or it is another one that is in force.
         """
-        if proposed.data.roles != self.policy.data.roles or proposed.rules != self.policy.rules:
-            raise PolicyError("other-rules", "the policy was changed meanwhile", "try again")
+        proposed = parse_policy(toml, *files[1:])
+        if digest_policy(*files) != self.policy.digest or proposed.data.roles != self.policy.data.roles:
+            raise PolicyError("policy-changed", "the policy was changed meanwhile", "try again")
         decision = proposed.decide(request)
-        statement = decision_statement(
-            self.context(request.label), decision, request, None, self._digester(request.label)
-        )
-        decision = replace(decision, entry=self._append(statement))
+        context, digester = self.context(request.label), self._digester(request.label)
+        decision = replace(decision, entry=self._append(decision_statement(context, decision, request, None, digester)))
         if not decision.allow:
             raise denied(decision)
         return decision
@@ -213,6 +218,10 @@ class Authority:
         """
         context = self.context(self.policy.scheme.session, session=session)
         return self._append(key_statement(context, event, public, self._digester(context.label), **facts))
+
+    def name_key(self, name: str) -> Json:
+        """What `record_key` writes for the name of a key: itself, or a commitment to it."""
+        return self._digester(self.policy.scheme.session).commit("recipient", name)
 
     # --- head --------------------------------------------------------------------------------------------------------
 

@@ -175,12 +175,12 @@ def shred_dataset(home: Path, name: str) -> Erasure:
                 f"name other recipients under [levels.{level.level}] in qnb.toml first",
             )
     text = policy.data.recipients[name] if named else None
-    prints = History.of(home).fingerprints_of(name) if (home / "log.db").exists() else ()
-    if text is None:
-        with Authority.open(home) as authority:
+    with Authority.open(home) as authority:
+        prints = History.of(home).fingerprints_of(authority.name_key(name))
+        if text is None:
             request = share_request(authority.principal, policy, _anybody(policy))
             session, decision = authority.run, authority.require(request).entry
-    else:
+    if text is not None:
         prints = tuple(dict.fromkeys((parse_recipient(text).fingerprint, *prints)))
         # first, so that nothing more is sealed to what nobody will open
         facts = ("removed", text, {"name": name})

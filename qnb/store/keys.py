@@ -109,6 +109,15 @@ def identity_protection(path: Path) -> str | None:
         return None
 
 
+def is_mounted(path: Path) -> bool:
+    """Whether an identity file is a secret that a platform mounted."""
+    try:
+        with path.open("rb") as file:
+            return is_mounted_secret(file.fileno())
+    except OSError:
+        return False
+
+
 def load_recipient(path: Path) -> str | None:
     """The public recipient of an identity file, without asking for anything; None when the file does not tell.
 

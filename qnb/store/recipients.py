@@ -113,16 +113,16 @@ def change_policy(
     """
     path = (home / "policy" / "qnb.toml").resolve()
     with locked(home):
-        toml, *rules = _read_policy(home)
-        new = edit(toml)
+        files = _read_policy(home)
+        new = edit(files[0])
         try:
-            proposed = parse_policy(new, *rules)
+            proposed = parse_policy(new, *files[1:])
         except PolicyError as error:
             raise type(error)(error.code, f"the policy would not hold: {error.message}", error.hint) from None
         with Authority.open(home) as authority:
             _check_readers(authority.policy, proposed)
             request = share_request(authority.principal, proposed, names)
-            decision = authority.require_change(request, proposed) if named_after else authority.require(request)
+            decision = authority.require_change(request, new, files) if named_after else authority.require(request)
             with nullcontext() if prepare is None else prepare(proposed, decision):
                 write_atomic(path, new, mode=stat.S_IMODE(path.stat().st_mode))
             session = authority.run
@@ -145,12 +145,15 @@ def _check_readers(policy: Policy, proposed: Policy) -> None:
             )
 
 
-def _read_policy(home: Path) -> list[bytes]:
+def _read_policy(home: Path) -> tuple[bytes, bytes, bytes]:
     folder = home / "policy"
     if not folder.is_dir():
         raise ConfigError("no-policy", f"there is no policy of your own at `{folder}`", "run `qnb init`")
     try:
-        return [(folder / name).read_bytes() for name in ("qnb.toml", "policy.cedar", "policy.cedarschema")]
+        toml, cedar, schema = (
+            (folder / name).read_bytes() for name in ("qnb.toml", "policy.cedar", "policy.cedarschema")
+        )
     except OSError as error:
         reason = (error.strerror or "input/output error").lower()
         raise StorageError("unreadable", f"`{folder}` cannot be read: {reason}", "check its permissions") from None
+    return toml, cedar, schema

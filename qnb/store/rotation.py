@@ -67,8 +67,13 @@ def rotate_identity(home: Path, keychain: Keychain, passphrase: str | None, *, k
         PolicyError, StorageError: as `change_policy`.
     """
     path = home / "identity"
-    if identity_protection(path) in (None, "mounted"):
+    protection = identity_protection(path)
+    if protection is None:
         raise ConfigError("no-identity", f"there is no identity at `{path}` to rotate", "run `qnb init`")
+    if protection == "mounted":
+        raise ConfigError(
+            "identity-mounted", f"`{path}` is mounted by the platform", "have whoever mounts it replace it"
+        )
     old = own_recipient(home, keychain)
     policy = load_policy(home)
     names = tuple(name for name, text in policy.data.recipients.items() if text == old)

@@ -60,7 +60,7 @@ def test_fact_makes_its_finding_with_a_remedy(changed: dict[str, Any], code: str
 
 
 @pytest.mark.parametrize(
-    "facts", [{"identity": "keyring"}, {"identity": "passphrase"}, {"identity": "mounted", "identity_mode": 0o440}]
+    "facts", [{"identity": "keyring"}, {"identity": "passphrase"}, {"identity": "mounted", "identity_mode": None}]
 )
 def test_protected_identity_makes_no_finding(facts: dict[str, Any]) -> None:
     """In a keyring, under a passphrase, or mounted read-only for this process alone."""

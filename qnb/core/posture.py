@@ -20,7 +20,7 @@ class AccountFacts:
 
     Attributes:
         home: path of QNB_HOME.
-        home_mode, identity_mode, log_key_mode: permission bits, None when there is no such file, or a platform mounts it.
+        home_mode, identity_mode, log_key_mode: permission bits; None when there is no such file of this account's own.
         network_filesystem: its type when the home lies on one.
         identity: `missing`, `plain`, `passphrase`, `keyring`, `mounted`, or None when it cannot be read.
         identity_named: whether the policy names its recipient; None when either is not known.

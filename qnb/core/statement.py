@@ -354,15 +354,18 @@ def key_statement(
         ciphertexts: of an erasure, how many the log knows that were sealed to them.
     """
     digest = sha256(public.encode()).digest()
-    predicate = _common(context, digester) | {
-        "event": event,
-        "fingerprint": digest.hex()[:16],
-        "decision": decision,
-        "name": digester.commit("recipient", name),
-        "previous": None if previous is None else sha256(previous.encode()).hexdigest()[:16],
-        "members": list(members),
-        "erasure": None if erased is None else {"fingerprints": list(erased), "ciphertexts": ciphertexts},
-    }
+    predicate = (
+        _common(context, digester)
+        | {
+            "event": event,
+            "fingerprint": digest.hex()[:16],
+            "decision": decision,
+            "name": name,  # the policy's own word, as in a decision
+            "previous": None if previous is None else sha256(previous.encode()).hexdigest()[:16],
+            "members": list(members),
+            "erasure": None if erased is None else {"fingerprints": list(erased), "ciphertexts": ciphertexts},
+        }
+    )
     return _statement("key", [_plain_subject("key", digest)], predicate)
 
 

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from qnb.core.checkpoint import Signer, parse_signer
-from qnb.core.digester import Digester, Json
+from qnb.core.digester import Digester
 from qnb.core.evaluations import Batch
 from qnb.core.policy import Policy, digest_policy, parse_policy
 from qnb.core.statement import (
@@ -218,10 +218,6 @@ class Authority:
         """
         context = self.context(self.policy.scheme.session, session=session)
         return self._append(key_statement(context, event, public, self._digester(context.label), **facts))
-
-    def name_key(self, name: str) -> Json:
-        """What `record_key` writes for the name of a key: itself, or a commitment to it."""
-        return self._digester(self.policy.scheme.session).commit("recipient", name)
 
     # --- head --------------------------------------------------------------------------------------------------------
 

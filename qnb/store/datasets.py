@@ -176,7 +176,7 @@ def shred_dataset(home: Path, name: str) -> Erasure:
             )
     text = policy.data.recipients[name] if named else None
     with Authority.open(home) as authority:
-        prints = History.of(home).fingerprints_of(authority.name_key(name))
+        prints = History.of(home).fingerprints_of(name)
         if text is None:
             request = share_request(authority.principal, policy, _anybody(policy))
             session, decision = authority.run, authority.require(request).entry

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from qnb.core.digester import Json, canonical
 from qnb.core.entry import EntryView, parse_statement
 from qnb.errors import VerificationError
 from qnb.store.log import Log
@@ -38,7 +37,7 @@ class History:
         self._records: dict[str, Record] = {}
         self._origins: dict[str, int] = {}  # ciphertext -> entry of its first wrapping
         self._latest: dict[tuple[str | None, str], int] = {}
-        self._keys: dict[bytes, list[str]] = {}
+        self._keys: dict[str, list[str]] = {}
         for index, _, body in log.rows():
             if any(mark in body for mark in _MARKS):
                 try:
@@ -64,9 +63,9 @@ class History:
         """Entry of the first wrapping of the last output of a cell, None if there is none."""
         return self._latest.get((notebook, cell))
 
-    def fingerprints_of(self, name: Json) -> tuple[str, ...]:
-        """Fingerprints of the recipients that a key made here has had; its name as `Authority.name_key` gives it."""
-        return tuple(dict.fromkeys(self._keys.get(canonical(name), ())))
+    def fingerprints_of(self, name: str) -> tuple[str, ...]:
+        """Fingerprints of the recipients that a key made here under that name has had."""
+        return tuple(dict.fromkeys(self._keys.get(name, ())))
 
     def count_sealed_to(self, fingerprints: Iterable[str]) -> int:
         """How many ciphertexts were sealed to any of these."""
@@ -77,7 +76,7 @@ class History:
         if view.kind == "key":
             if view.predicate["event"] in ("created", "rotated"):
                 known = (view.predicate["fingerprint"], view.predicate["previous"])
-                name = canonical(view.predicate["name"])
+                name = str(view.predicate["name"])
                 self._keys.setdefault(name, []).extend(str(one) for one in known if one is not None)
             return
         if view.ciphertext is None:

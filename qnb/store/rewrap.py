@@ -26,7 +26,7 @@ from qnb.core.notebook import find_outputs
 from qnb.core.seal import Identity, Recipient, armor, find_opener, parse_recipient, rewrap, rewrap_stream
 from qnb.core.seal.armor import looks_armored, unarmored
 from qnb.core.seal.header import parse_header
-from qnb.core.seal.output import MIME, SealedOutput, open_output, sealed_bundle
+from qnb.core.seal.output import MIME, OutputHeader, SealedOutput, open_output, sealed_bundle
 from qnb.core.seal.scrypt import KIND as SCRYPT
 from qnb.core.verify import LogAtHand, Report, audit_notebook
 from qnb.errors import ConfigError, NoIdentityMatchError, QnbError, SealError, StorageError, VerificationError
@@ -83,6 +83,7 @@ class Rewrapper:
         self._to = tuple(to)
         self._vkeys = vkeys
         self._history = History.of(home)
+        self._known = authority.size
 
     def rewrap(self, path: Path) -> list[Rewrapped]:
         """Rewrap a file in its place.
@@ -94,7 +95,11 @@ class Rewrapper:
             StorageError: it cannot be read or written, or nothing can be recorded.
         """
         real = path.resolve()  # a link stays a link
-        return [self._rewrap_age(real)] if sniff(real) == "age" else self._rewrap_notebook(real)
+        if self._authority.size != self._known:  # a kernel may have run a cell again
+            self._history, self._known = History.of(self._home), self._authority.size
+        done = [self._rewrap_age(real)] if sniff(real) == "age" else self._rewrap_notebook(real)
+        self._known += sum(2 for result in done if result.entry is not None)  # decisions and entries of our own
+        return done
 
     # --- notebooks ---------------------------------------------------------------------------------------------------
 
@@ -156,7 +161,7 @@ class Rewrapper:
             notebook=sealed.notebook,
             cell=sealed.cell,
             sequence=sealed.sequence,
-            source=None if header.source_digest is None else bytes.fromhex(header.source_digest),
+            source=_source(header),
         )
         decision = authority.require(request, context, subject=sealed.digest)
         ciphertext = rewrap(sealed.ciphertext, (opener,), recipients)
@@ -254,6 +259,13 @@ def _check_report(report: Report, sealed: SealedOutput) -> None:
         )
     if not any(step.name == "entry" and step.held for step in report.steps):
         raise VerificationError("entry-not-read", "what was recorded of the output cannot be read", None)
+
+
+def _source(header: OutputHeader) -> bytes | None:
+    try:
+        return None if header.source_digest is None else bytes.fromhex(header.source_digest)
+    except ValueError:
+        raise SealError("output-malformed", "the sealed output does not parse: its source is no digest") from None
 
 
 @contextmanager

@@ -58,6 +58,10 @@ def rotate(*, name: str | None, files: tuple[str, ...], as_json: bool) -> None:
         lines = [f"rotated: {fingerprint}, entry {done.entry}", f"the old identity is kept for reading: {done.kept}"]
         if not done.names:
             lines.append("the policy did not name it: have a data owner add the new one, `qnb keys show --recipient`")
+        lines += [
+            f"the dataset key {key} is sealed for the new one; if the old one was stolen: qnb keys rotate {key}"
+            for key in done.datasets
+        ]
         lines.append("back up the new one: qnb keys backup identity.svg")
     if not as_json:
         click.echo("\n".join(lines))

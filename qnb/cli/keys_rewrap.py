@@ -60,8 +60,9 @@ def run_rewrap(
     rows: list[dict[str, object]] = []
     datasets = [name for name in files if name in policy.data.datasets and not Path(name).exists()]
     for name in datasets:
-        rows.append({"dataset": name, "members": list(reseal_dataset(home(), name, chain)), "error": None})
-        _tell(as_json, f"{name}: its key is sealed for its members of now")
+        members, entry = reseal_dataset(home(), name, chain)
+        rows.append({"dataset": name, "members": list(members), "entry": entry, "error": None})
+        _tell(as_json, f"{name}: its key is sealed for {', '.join(members)}, entry {entry}; give them the new file")
     failed = False
     with Authority.open(home()) as authority:
         rewrapper = Rewrapper(authority, home(), chain, to, vkeys)

@@ -25,6 +25,7 @@ class AccountFacts:
         identity: `missing`, `plain`, `passphrase`, `keyring`, `mounted`, or None when it cannot be read.
         identity_named: whether the policy names its recipient; None when either is not known.
         retired_plain: identities that a rotation kept and that lie in clear.
+        left: dataset keys -> how many that are no members any more may have their file.
         shredded: names of keys that were destroyed -> when.
         returned: names of those of them whose file is back.
         policy_error: why the policy cannot be used, None when it can.
@@ -45,6 +46,7 @@ class AccountFacts:
     identity: str | None = None
     identity_named: bool | None = None
     retired_plain: int = 0
+    left: Mapping[str, int] = field(default_factory=dict)
     shredded: Mapping[str, str] = field(default_factory=dict)
     returned: tuple[str, ...] = ()
     policy_error: str | None = None
@@ -63,7 +65,7 @@ def assess_account(facts: AccountFacts) -> list[Finding]:
         *_assess_home(facts),
         *_assess_keys(facts),
         *_assess_readers(facts),
-        *_assess_shredded(facts),
+        *_assess_datasets(facts),
         *_assess_policy(facts),
         *_assess_log(facts),
         *_assess_zones(facts),
@@ -150,7 +152,15 @@ def _assess_readers(facts: AccountFacts) -> Iterator[Finding]:
         )
 
 
-def _assess_shredded(facts: AccountFacts) -> Iterator[Finding]:
+def _assess_datasets(facts: AccountFacts) -> Iterator[Finding]:
+    for name, count in facts.left.items():
+        yield Finding(
+            "dataset-key-held",
+            "medium",
+            f"{count} recipients that left may still hold the dataset key `{name}`, and open what is sealed under it now",
+            f"`qnb keys rotate {name}`, give its members the new file, and rewrap",
+            {"key": name, "count": count},
+        )
     for name, time in facts.shredded.items():
         if name in facts.returned:
             yield Finding(

@@ -343,7 +343,7 @@ def key_statement(
 
     Args:
         context: who, where, when.
-        event: created, added, removed, rotated, shredded, locked or backed-up.
+        event: created, added, removed, rotated, resealed, shredded, locked or backed-up.
         public: the public text: a recipient string, or the two verifier keys of the log.
         digester: keyed at classified levels.
         decision: entry of the decision that allowed it, where there was one.

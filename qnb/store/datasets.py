@@ -135,21 +135,27 @@ def rotate_dataset(home: Path, name: str, keychain: Keychain) -> DatasetKey:
     return DatasetKey(recipient, tuple(prints), path, change)
 
 
-def reseal_dataset(home: Path, name: str, keychain: Keychain) -> tuple[str, ...]:
+def reseal_dataset(home: Path, name: str, keychain: Keychain) -> tuple[tuple[str, ...], int]:
     """Seal the identities of a dataset for its members as the policy now names them.
 
     Whoever was one keeps the file that they have: taking somebody out needs `rotate_dataset`.
 
     Returns:
-        Fingerprints of the members.
+        Fingerprints of the members, and the entry.
 
     Raises:
+        DeniedError: this account may not share at the highest level.
         NoIdentityMatchError: this account is no member.
         ConfigError, StorageError: there is no key file, or it cannot be written.
     """
-    path = dataset_file(home, name)
+    policy, path = load_policy(home), dataset_file(home, name)
     identities = _open_member(path, name, keychain)
-    return _save(path, identities, members_of(load_policy(home), name), replace=True)
+    with locked(home), Authority.open(home) as authority:
+        decision = authority.require(share_request(authority.principal, policy, (name,)))
+        prints = _save(path, identities, members_of(policy, name), replace=True)
+        recipient = policy.data.recipients[name]
+        entry = authority.record_key("resealed", recipient, decision=decision.entry, name=name, members=prints)
+    return prints, entry
 
 
 def shred_dataset(home: Path, name: str) -> Erasure:

@@ -38,6 +38,7 @@ class History:
         self._origins: dict[str, int] = {}  # ciphertext -> entry of its first wrapping
         self._latest: dict[tuple[str | None, str], int] = {}
         self._keys: dict[str, list[str]] = {}
+        self._members: dict[str, set[str]] = {}
         for index, _, body in log.rows():
             if any(mark in body for mark in _MARKS):
                 try:
@@ -67,6 +68,10 @@ class History:
         """Fingerprints of the recipients that a key made here under that name has had."""
         return tuple(dict.fromkeys(self._keys.get(name, ())))
 
+    def members_of(self, name: str) -> frozenset[str]:
+        """Fingerprints of all that a key was sealed for since it was made or rotated: they may have its file."""
+        return frozenset(self._members.get(name, ()))
+
     def count_sealed_to(self, fingerprints: Iterable[str]) -> int:
         """How many ciphertexts were sealed to any of these."""
         wanted = set(fingerprints)
@@ -74,10 +79,7 @@ class History:
 
     def _take(self, log: Log, index: int, view: EntryView) -> None:
         if view.kind == "key":
-            if view.predicate["event"] in ("created", "rotated"):
-                known = (view.predicate["fingerprint"], view.predicate["previous"])
-                name = str(view.predicate["name"])
-                self._keys.setdefault(name, []).extend(str(one) for one in known if one is not None)
+            self._take_key(view)
             return
         if view.ciphertext is None:
             return
@@ -91,6 +93,17 @@ class History:
         if view.cell is not None:
             at = view.notebook, view.cell
             self._latest[at] = max(origin, self._latest.get(at, origin))
+
+    def _take_key(self, view: EntryView) -> None:
+        said = view.predicate
+        name, event, members = str(said["name"]), said["event"], said["members"]
+        found = {str(one) for one in members} if isinstance(members, list) else set()
+        if event in ("created", "rotated"):
+            known = (said["fingerprint"], said["previous"])
+            self._keys.setdefault(name, []).extend(str(one) for one in known if one is not None)
+            self._members[name] = found
+        elif event == "resealed":
+            self._members.setdefault(name, set()).update(found)
 
 
 def _shared(decision: EntryView) -> str | None:

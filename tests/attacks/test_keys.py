@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +82,11 @@ def test_offboarded_member_of_a_dataset_is_out_after_its_key_is_rotated(ada: Any
     ada.run("seal", "d", "--label", "restricted", "--to", "trial")
     shutil.copy(FILE, "kept.age")
     ada.run("keys", "remove", "bob")
+    assert "dataset-key-held" in ada.run("doctor", "--json", rc=1).stdout
+    ada.run("keys", "rewrap", "trial")  # takes nothing from who has the file
+    assert "dataset-key-held" in ada.run("doctor", "--json", rc=1).stdout
     ada.run("keys", "rotate", "trial")
+    assert "dataset-key-held" not in ada.run("doctor", "--json", rc=1).stdout
     ada.run("keys", "rewrap", FILE)
     ada.run("seal", "d", "--label", "restricted", "--to", "trial", "-o", "later.age")
     shutil.copy(ada.home / "keys" / "trial.age", bob.home / "keys" / "trial-new.age")
@@ -213,6 +219,11 @@ def test_shredded_key_stays_shredded(ada: Any) -> None:
             (ada.home / "keys" / f"{name}.age").write_bytes(backup)
         for path in (FILE, NOTEBOOK):
             assert not ada.opens(path)
+        code = "from qnb.cli.main import main; main()"
+        words = [sys.executable, "-c", code, "unseal", str(FILE), "-o", "x"]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert "which was shredded at" in done.stderr
         assert len(list(Keychain(ada.home, None)())) == 1
     for args in (("unseal", FILE, "-o", "x"), ("unseal", NOTEBOOK, "-o", "x")):
         said = str(ada.run(*args, rc=1).exception)

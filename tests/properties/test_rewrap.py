@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qnb.core.seal import generate_identity, open_, rewrap, seal
@@ -22,6 +22,7 @@ def payload(file: bytes) -> bytes:
     return src.read()
 
 
+@settings(derandomize=True, max_examples=60, deadline=None)
 @given(
     plain=st.binary(max_size=200), size=st.sampled_from([0, 1, 65535, 65536, 65537]), steps=st.lists(SOME, min_size=2)
 )
@@ -40,6 +41,7 @@ def test_payload_never_changes_and_only_those_named_open(plain: bytes, size: int
         assert opened is (index in steps[-1])
 
 
+@settings(derandomize=True, max_examples=60, deadline=None)
 @given(at=st.integers(0, 3000), flip=st.integers(1, 255))
 def test_header_with_a_changed_byte_is_never_rewrapped(at: int, flip: int) -> None:
     """What comes of a file whose header is not the sealer's is an error of ours, or the payload that was there."""

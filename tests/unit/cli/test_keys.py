@@ -219,6 +219,12 @@ def test_new_member_opens_once_the_key_is_sealed_for_it(ada: Any, bob: Any) -> N
     assert not bob.opens(Path("d.age"))
     said = ada.json("keys", "rewrap", "trial")
     assert bob.identity.recipient.fingerprint in said["rewrapped"][0]["members"]
+    decision, entry = ada.entries()[-2:]
+    assert (decision.action, entry.predicate["event"], entry.decision) == (
+        "share",
+        "resealed",
+        said["rewrapped"][0]["entry"] - 1,
+    )
     copy.write_bytes((ada.home / "keys" / "trial.age").read_bytes())
     assert bob.opens(Path("d.age"))
 

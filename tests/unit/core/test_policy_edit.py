@@ -7,6 +7,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import qnb
 from qnb.core.policy import parse_policy
@@ -123,3 +125,26 @@ def test_file_that_a_program_cannot_edit_is_said_to_be_one(toml: bytes) -> None:
     with pytest.raises(PolicyError) as caught:
         add_recipient(toml, "eve", KEY)
     assert caught.value.code == "policy-not-editable"
+
+
+@given(
+    names=st.lists(
+        st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,30}", fullmatch=True), min_size=1, max_size=5, unique=True
+    ),
+    groups=st.lists(st.sampled_from(["owners", "recovery"]), unique=True),
+)
+@settings(derandomize=True, max_examples=60, deadline=None)
+def test_any_name_added_and_removed_leaves_the_policy_as_it_was(names: list[str], groups: list[str]) -> None:
+    """Whatever it is spelled like, it is one name; and what else the policy says is the same before and after."""
+    before = tomllib.loads(TEAM.decode())
+    names = [name for name in names if name not in (*before["recipients"], *before["groups"])]
+    toml = TEAM
+    for name in names:
+        toml = add_recipient(toml, name, KEY, groups)
+    after = tomllib.loads(toml.decode())
+    assert after["recipients"] == before["recipients"] | dict.fromkeys(names, KEY)
+    for group, members in before["groups"].items():
+        assert after["groups"][group] == members + (names if group in groups else [])
+    for name in names:
+        toml = remove_recipient(toml, name)
+    assert tomllib.loads(toml.decode()) == before

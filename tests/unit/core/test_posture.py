@@ -42,6 +42,7 @@ def test_sound_account_holds_with_one_word_on_the_authority() -> None:
         ({"recovery": False}, "no-recovery", False),
         ({"retired_plain": 1}, "identity-unprotected", False),
         ({"identity_named": False}, "identity-not-named", True),
+        ({"left": {"trial": 1}}, "dataset-key-held", False),
         ({"shredded": {"trial": "2026-11-25T10:00:00Z"}}, "key-shredded", True),
         ({"shredded": {"trial": "2026-11-25T10:00:00Z"}, "returned": ("trial",)}, "shredded-key-back", False),
         ({"policy_error": "qnb.toml: line 3"}, "policy-unusable", False),

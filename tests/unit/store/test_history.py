@@ -87,6 +87,16 @@ def test_keys_made_here_are_known_by_name(home: Path, authority: Authority) -> N
     assert made > 0
 
 
+def test_members_are_all_that_may_have_the_file(home: Path, authority: Authority) -> None:
+    """Sealing a key for others takes it from nobody; a rotation does."""
+    authority.record_key("created", "age1pq1one", name="trial", members=["a", "b"])
+    authority.record_key("resealed", "age1pq1one", name="trial", members=["a", "c"])
+    assert History.of(home).members_of("trial") == {"a", "b", "c"}
+    authority.record_key("rotated", "age1pq1two", name="trial", previous="age1pq1one", members=["c"])
+    assert History.of(home).members_of("trial") == {"c"}
+    assert History.of(home).members_of("none") == set()
+
+
 def test_ciphertexts_under_a_key_are_counted(home: Path, authority: Authority) -> None:
     """Outputs and files, each once."""
     for name, cell in (("a1", "c"), ("a2", None), ("b1", "c")):

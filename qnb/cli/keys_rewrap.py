@@ -32,8 +32,9 @@ def rewrap(*, files: tuple[str, ...], to: tuple[str, ...], vkey: str | None, as_
     """Seal notebooks and age files anew, in their place, for those whom the policy names now.
 
     What is in them stays as it is. FILES may be folders, and names of dataset keys, which are then sealed for their
-    members of now. Who is named no more cannot open the new files, but every copy of the old ones (git keeps them) as
-    before. Exit code 1 when anything was not rewrapped.
+    members of now. An age file that the log does not know is taken only when it is named itself. Who is named no more
+    cannot open the new files, but every copy of the old ones (git keeps them) as before. Exit code 1 when anything was
+    not rewrapped.
 
     Example: qnb keys rewrap analysis.ipynb results/
     """
@@ -80,7 +81,7 @@ def _one(rewrapper: Rewrapper, path: Path, *, named: bool) -> list[Rewrapped]:
     if path.resolve().parent == (home() / "keys").resolve():
         raise ConfigError("is-a-key", f"`{path}` is a dataset key", f"`qnb keys rewrap {path.stem}`")
     try:
-        return rewrapper.rewrap(path)
+        return rewrapper.rewrap(path, named=named)
     except StorageError:
         raise
     except ConfigError as error:

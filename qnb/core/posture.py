@@ -157,7 +157,7 @@ def _assess_datasets(facts: AccountFacts) -> Iterator[Finding]:
         yield Finding(
             "dataset-key-held",
             "medium",
-            f"{count} recipients that left may still hold the dataset key `{name}`, and open what is sealed under it now",
+            f"{count} recipients that left may still hold the dataset key `{name}` and open what is sealed under it",
             f"`qnb keys rotate {name}`, give its members the new file, and rewrap",
             {"key": name, "count": count},
         )

@@ -85,8 +85,13 @@ class Rewrapper:
         self._history = History.of(home)
         self._known = authority.size
 
-    def rewrap(self, path: Path) -> list[Rewrapped]:
+    def rewrap(self, path: Path, *, named: bool = True) -> list[Rewrapped]:
         """Rewrap a file in its place.
+
+        Args:
+            path: the file.
+            named: whether somebody named it, and not only a folder that it is in. An age file that no entry knows may be
+                anything, a private letter too, and is then left as it is.
 
         Raises:
             DeniedError: of an age file: the policy says no. Of a notebook that is said of each output.
@@ -97,7 +102,7 @@ class Rewrapper:
         real = path.resolve()  # a link stays a link
         if self._authority.size != self._known:  # a kernel may have run a cell again
             self._history, self._known = History.of(self._home), self._authority.size
-        done = [self._rewrap_age(real)] if sniff(real) == "age" else self._rewrap_notebook(real)
+        done = [self._rewrap_age(real, named=named)] if sniff(real) == "age" else self._rewrap_notebook(real)
         self._known += sum(2 for result in done if result.entry is not None)  # decisions and entries of our own
         return done
 
@@ -173,7 +178,7 @@ class Rewrapper:
 
     # --- age files ---------------------------------------------------------------------------------------------------
 
-    def _rewrap_age(self, path: Path) -> Rewrapped:
+    def _rewrap_age(self, path: Path, *, named: bool) -> Rewrapped:
         authority = self._authority
         with open_source(path) as src:
             armored = looks_armored(src.peek(256))
@@ -184,6 +189,12 @@ class Rewrapper:
             src.seek(0)
             digest = HashingReader(src).drain()
             record = self._history.record_of(digest)
+            if record is None and not named:
+                raise SealError(
+                    "not-recorded",
+                    f"no entry of this log knows `{path.name}`",
+                    "name it if it is to have these readers",
+                )
             # what no entry knows may be anything
             label = highest(authority.policy.scheme) if record is None else authority.policy.scheme.parse(record.label)
             src.seek(0)

@@ -187,6 +187,20 @@ def test_stranger_cannot_be_slipped_in_by_a_second_stanza(team: Any, bob: Any) -
     assert not bob.opens(FILE)
 
 
+def test_private_letter_in_a_folder_gets_no_readers(team: Any) -> None:
+    """An age file that the log does not know is left as it is, unless it is named: a folder is not read that closely."""
+    Path("all").mkdir()
+    letter = Path("all/letter.age")
+    letter.write_bytes(seal(b"for ada alone", [team.identity.recipient]))
+    shutil.copy(FILE, "all/d.age")
+    team.run("keys", "remove", "bob")
+    before = letter.read_bytes()
+    said = team.json("keys", "rewrap", "all", rc=1)["rewrapped"]
+    assert [(row["error"] or {}).get("code") for row in said] == [None, "not-recorded"]
+    assert letter.read_bytes() == before
+    team.run("keys", "rewrap", letter)
+
+
 def test_denied_account_rewraps_nothing(team: Any) -> None:
     """Who may not share seals for nobody else, and the question is on the record."""
     toml = team.home / "policy" / "qnb.toml"

@@ -116,6 +116,7 @@ def test_folder_is_searched_checkpoints_too(team: Any) -> None:
     Path("all/plain.ipynb").write_text('{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}')
     Path("all/notes.ipynb").write_text("no notebook")
     said = team.json("keys", "rewrap", "all")["rewrapped"]
+    assert all(row["error"] is None for row in said)
     assert {Path(row["file"]).name for row in said} == {"n.ipynb", "n-checkpoint.ipynb", "d.age"}
     for path in Path("all").rglob("n*.ipynb"):
         if path.name != "notes.ipynb":

@@ -90,8 +90,8 @@ class Rewrapper:
 
         Args:
             path: the file.
-            named: whether somebody named it, and not only a folder that it is in. An age file that no entry knows may be
-                anything, a private letter too, and is then left as it is.
+            named: whether somebody named it, and not only a folder that it is in. An age file that no entry knows may
+                be anything, a private letter too, and is then left as it is.
 
         Raises:
             DeniedError: of an age file: the policy says no. Of a notebook that is said of each output.

@@ -188,7 +188,7 @@ def test_stranger_cannot_be_slipped_in_by_a_second_stanza(team: Any, bob: Any) -
 
 
 def test_private_letter_in_a_folder_gets_no_readers(team: Any) -> None:
-    """An age file that the log does not know is left as it is, unless it is named: a folder is not read that closely."""
+    """An age file that the log does not know is left as it is, unless it is named itself."""
     Path("all").mkdir()
     letter = Path("all/letter.age")
     letter.write_bytes(seal(b"for ada alone", [team.identity.recipient]))

@@ -10,7 +10,7 @@ import json
 
 import click
 
-from qnb.cli.asking import at_terminal
+from qnb.cli.asking import ask_passphrase_of, at_terminal
 from qnb.cli.keys_identity import backup, lock, rotate
 from qnb.cli.keys_rewrap import rewrap
 from qnb.cli.keys_show import show
@@ -19,7 +19,7 @@ from qnb.core.seal import parse_recipient
 from qnb.errors import ConfigError
 from qnb.store.config import home, load_policy
 from qnb.store.datasets import dataset_file, make_dataset, shred_dataset
-from qnb.store.keychain import dataset_files
+from qnb.store.keychain import Keychain, dataset_files
 from qnb.store.recipients import forget_recipient, members_of, name_recipient
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -106,11 +106,15 @@ def remove(*, name: str, as_json: bool) -> None:
 
     Example: qnb keys remove grace
     """
+    was_key = name in load_policy(home()).data.datasets
     change = forget_recipient(home(), name)
     if as_json:
         _print(name=name, datasets=list(change.datasets), decision=change.decision, entry=change.entry)
         return
     click.echo(f"removed {name[:64]}, entry {change.entry}")
+    if was_key:
+        click.echo(f"its key file stays, and opens what is sealed under it; to erase that: qnb keys shred {name}")
+        return
     click.echo("it can still open what was sealed for it; for what you hold: qnb keys rewrap FILES")
     for key in change.datasets:
         click.echo(f"it may hold the dataset key `{key}`, so what follows needs a new one: qnb keys rotate {key}")
@@ -136,7 +140,7 @@ def shred(*, name: str, yes: bool, as_json: bool) -> None:
         click.echo(f"Everything sealed under `{name}` becomes unreadable. This cannot be taken back.", err=True)
         if click.prompt("Type its name to go on", default="", show_default=False, err=True) != name:
             raise click.Abort
-    erased = shred_dataset(home(), name)
+    erased = shred_dataset(home(), name, Keychain(home(), ask_passphrase_of if at_terminal() else None))
     if as_json:
         _print(
             name=name,

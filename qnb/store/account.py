@@ -84,7 +84,10 @@ def _observe_left(home: Path, policy: Policy) -> dict[str, int]:
     """Dataset keys that were sealed for somebody who is no member any more; one's own old identities do not count."""
     if not policy.data.datasets or not (home / "log.db").exists():
         return {}
-    history, own = History.of(home), {path.name for path in retired_files(home)}
+    try:
+        history, own = History.of(home), {path.name for path in retired_files(home)}
+    except QnbError:  # what is wrong with the log is told by itself
+        return {}
     left = {}
     for name in policy.data.datasets:
         members = {parse_recipient(text).fingerprint for text in members_of(policy, name)}

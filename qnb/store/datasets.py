@@ -9,7 +9,7 @@ Spec: docs/adr/0010-dataset-keys.md.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 from qnb.core.policy import Policy
 from qnb.core.policy_edit import add_dataset, remove_recipient, replace_recipient
 from qnb.core.seal import Identity, generate_identity, parse_recipient, seal
-from qnb.errors import ConfigError, NoIdentityMatchError, StorageError
+from qnb.errors import ConfigError, NoIdentityMatchError, QnbError, StorageError
 from qnb.model import Decision
 from qnb.store.authority import Authority
 from qnb.store.config import load_policy, locked
@@ -51,7 +51,13 @@ class Erasure:
 
 
 def dataset_file(home: Path, name: str) -> Path:
-    """Where the identities of a dataset are."""
+    """Where the identities of a dataset are.
+
+    Raises:
+        ConfigError: the name is none, and would lead elsewhere.
+    """
+    if Path(name).name != name or name.startswith("."):
+        raise ConfigError("bad-name", f"`{name[:64]}` is not the name of a key", "`qnb keys show` lists them")
     return home / "keys" / f"{name}.age"
 
 
@@ -158,10 +164,15 @@ def reseal_dataset(home: Path, name: str, keychain: Keychain) -> tuple[tuple[str
     return prints, entry
 
 
-def shred_dataset(home: Path, name: str) -> Erasure:
+def shred_dataset(home: Path, name: str, keychain: Keychain) -> Erasure:
     """Destroy the identities of a dataset: what was sealed to them can be opened by nobody who kept no copy of them.
 
     Begun again after a stop, it goes on where it stopped.
+
+    Args:
+        home: the account's home.
+        name: of the key.
+        keychain: opens a key that was made in another account, to know which one it was.
 
     Raises:
         DeniedError: this account may not share at the highest level.
@@ -192,6 +203,9 @@ def shred_dataset(home: Path, name: str) -> Erasure:
         facts = ("removed", text, {"name": name})
         change = change_policy(home, lambda toml: remove_recipient(toml, name), (name,), facts, named_after=False)
         session, decision = change.session, change.decision
+    if not prints and path.exists():  # made in another account
+        with suppress(QnbError):
+            prints = tuple(one.recipient.fingerprint for one in open_dataset(path, keychain()) or ())
     if tombstone is None:
         tombstone = Shredded(name, prints, datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"))
         with locked(home):

@@ -47,6 +47,7 @@ class Keychain:
         self._found: list[Identity] = []
         self._names: dict[str, str] = {}  # fingerprint -> dataset
         self._source: Iterator[Identity] | None = None
+        self._failed: QnbError | None = None
 
     def __repr__(self) -> str:
         return f"Keychain({str(self._home)!r})"
@@ -75,7 +76,13 @@ class Keychain:
             while at < len(self._found):
                 yield self._found[at]
                 at += 1
-            following = next(self._source, None)
+            if self._failed is not None:  # a file that could not be opened is not asked for again
+                raise self._failed
+            try:
+                following = next(self._source, None)
+            except QnbError as error:
+                self._failed = error
+                raise
             if following is None:
                 return
             self._found.append(following)

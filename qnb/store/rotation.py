@@ -29,8 +29,6 @@ from qnb.store.keys import (
 )
 from qnb.store.recipients import change_policy, share_request
 
-__all__ = ["Rotation", "rotate_identity"]
-
 
 @dataclass(frozen=True, slots=True)
 class Rotation:

@@ -264,6 +264,22 @@ def test_key_that_was_removed_first_is_shredded_with_all_it_has_been(ada: Any) -
     assert "shredded at 20" in str(ada.run("unseal", NOTEBOOK, "-o", "x", rc=1).exception)
 
 
+def test_copy_in_another_account_is_shredded_as_well(ada: Any, bob: Any) -> None:
+    """A member destroys their copy: from then on that account refuses it too, whatever it is called."""
+    ada.run("keys", "add", "bob", bob.pub, "--group", "owners")
+    ada.run("keys", "add", "trial", "--dataset", "--for", "owners")
+    Path("d").write_text(CANARY)
+    ada.run("seal", "d", "--label", "restricted", "--to", "trial")
+    (bob.home / "keys").mkdir()
+    shutil.copy(ada.home / "keys" / "trial.age", bob.home / "keys" / "trial.age")
+    shutil.copy(ada.home / "keys" / "trial.age", "backup.age")
+    ada.run("keys", "shred", "trial", "--yes")
+    assert bob.opens(FILE)
+    assert len(bob.json("keys", "shred", "trial", "--yes")["fingerprints"]) == 1
+    shutil.copy("backup.age", bob.home / "keys" / "other.age")
+    assert not bob.opens(FILE)
+
+
 def test_nothing_sealed_under_a_dataset_key_is_sealed_to_anybody_else(ada: Any, bob: Any) -> None:
     """Else destroying it would erase nothing: no own recipient, no recovery, no `--to` beside it."""
     ada.run("keys", "add", "bob", bob.pub, "--group", "recovery")

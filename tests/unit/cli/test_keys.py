@@ -80,6 +80,7 @@ def test_recipient_is_taken_as_string_and_from_a_file(ada: Any, bob: Any) -> Non
         (("add", "bob", "{pub}", "--for", "owners"), 2),
         (("remove", "nobody"), 2),
         (("shred", "nobody", "--yes"), 2),
+        (("shred", "../../work/elsewhere", "--yes"), 2),
         (("rotate", "nobody"), 2),
         (("rewrap", "no-such-file"), 2),
     ],
@@ -89,9 +90,11 @@ def test_wrong_word_changes_nothing(ada: Any, bob: Any, args: tuple[str, ...], r
     from qnb.core.seal.x25519 import X25519Identity
 
     classic = X25519Identity(b"c" * 32).recipient.text
+    Path("elsewhere.age").write_text("not a key")
     before = {path: path.read_bytes() for path in (ada.home / "policy").iterdir()}
     ada.run("keys", *(arg.format(pub=bob.pub, classic=classic) for arg in args), rc=rc)
     assert {path: path.read_bytes() for path in (ada.home / "policy").iterdir()} == before
+    assert Path("elsewhere.age").read_text() == "not a key"
 
 
 def test_identity_given_for_a_recipient_is_not_repeated(ada: Any, bob: Any) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from qnb.cli.asking import ask_new_passphrase, at_terminal
 from qnb.cli.recipient import read_recipient
-from qnb.errors import RecipientError
+from qnb.errors import ConfigError
 from qnb.store.config import HomeReport, home, init_home
 from qnb.store.os_keyring import has_keyring
 
@@ -61,7 +61,7 @@ def _ask_recovery() -> str | None:
             return None
         try:
             return read_recipient(given.strip())
-        except RecipientError as error:
+        except ConfigError as error:
             click.echo(error.message)
 
 

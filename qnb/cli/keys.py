@@ -35,7 +35,7 @@ def keys() -> None:
     """
 
 
-@keys.command()
+@keys.command(short_help="Name a recipient in the policy, or make a dataset key.")
 @click.argument("name")
 @click.argument("recipient", required=False)
 @click.option("--group", "groups", multiple=True, metavar="G", help="Put it into this group; may be repeated.")
@@ -96,7 +96,7 @@ def _add_dataset(name: str, members: tuple[str, ...], *, as_json: bool) -> None:
     click.echo(f"seal under it: `%%qsecure LABEL --to {name}`, `qnb seal FILE --label LABEL --to {name}`")
 
 
-@keys.command()
+@keys.command(short_help="Take a recipient out of the policy.")
 @click.argument("name")
 @_JSON
 def remove(*, name: str, as_json: bool) -> None:
@@ -120,7 +120,7 @@ def remove(*, name: str, as_json: bool) -> None:
         click.echo(f"it may hold the dataset key `{key}`, so what follows needs a new one: qnb keys rotate {key}")
 
 
-@keys.command()
+@keys.command(short_help="Destroy a dataset key, and with it what it sealed.")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask. Needed without a terminal.")
 @_JSON

@@ -22,7 +22,7 @@ from qnb.store.rotation import rotate_identity
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-@click.command()
+@click.command(short_help="Make a new identity, or a new dataset key.")
 @click.argument("name", required=False)
 @click.option("--rewrap", "files", multiple=True, metavar="FILE", help="Rewrap this file or folder at once.")
 @_JSON
@@ -95,7 +95,7 @@ def _protection(*, as_json: bool) -> tuple[str | None, bool]:
     return passphrase, False
 
 
-@click.command()
+@click.command(short_help="Put your identities under a passphrase.")
 @_JSON
 def lock(*, as_json: bool) -> None:
     """Put this account's identities under a passphrase; what a keyring keeps of them is forgotten.
@@ -123,7 +123,7 @@ def lock(*, as_json: bool) -> None:
         click.echo(f"locked {path}, entry {entry}")
 
 
-@click.command()
+@click.command(short_help="Write a page to print, with your identity.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @_JSON

@@ -23,7 +23,7 @@ from qnb.store.rewrap import Rewrapped, Rewrapper
 _SUFFIXES = (".ipynb", ".age")
 
 
-@click.command()
+@click.command(short_help="Seal files anew for those whom the policy names now.")
 @click.argument("files", nargs=-1, required=True, metavar="FILES…")
 @click.option("--to", multiple=True, metavar="RECIPIENT", help="Also for this group or recipient of the policy.")
 @click.option("--key", "vkey", metavar="VKEY", help="Take outputs that another account's log recorded: its log.vkey.")

@@ -27,7 +27,7 @@ _PROTECTED = {
 }
 
 
-@click.command()
+@click.command(short_help="Show who can open what, and your own recipient.")
 @click.option("--recipient", "only", is_flag=True, help="Print this account's recipient and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(*, only: bool, as_json: bool) -> None:

@@ -317,7 +317,7 @@ def test_no_identity_shows_in_log_output_error_or_repr(ada: Any, bob: Any, capfd
         ada.run("keys", "rotate"),
         ada.run("keys", "rotate", "trial", "--json"),
         ada.run("keys", "backup", "page.svg", "--json"),
-        ada.run("keys", "add", "x", ada.home / "identity", rc=1),
+        ada.run("keys", "add", "x", ada.home / "identity", rc=2),
         ada.run("keys", "lock", rc=2),
         ada.run("doctor", "--json", rc=1),
         ada.run("log", "list", "--json"),

@@ -230,7 +230,7 @@ def test_recovery_recipient_of_init_opens_everything(fresh: Any) -> None:
 @pytest.mark.parametrize("given", ["age1pq1nonsense", "no-such-file"])
 def test_recovery_recipient_that_is_none_makes_no_home(fresh: Any, given: str) -> None:
     """Half a home would look like one that has a recovery."""
-    fresh.run("init", "--recovery", given, rc=1)
+    fresh.run("init", "--recovery", given, rc=2)
     assert not fresh.home.exists()
 
 

@@ -94,7 +94,8 @@ def _render(report: HomeReport) -> None:
         console.print(f"identity  {report.identity}, protected {protection}")
         console.print(f"back up   {report.backup}")
         console.print("          without it nobody can open what is sealed for you")
-        console.print("          on paper: qnb keys backup identity.svg")
+        if not report.keyring:
+            console.print("          on paper: qnb keys backup identity.svg")
         console.print(f"recipient {report.recipient[:24]}… (the whole: qnb keys show)")
         if report.recovery:
             console.print("recovery  named in the policy: that key can open everything too")

@@ -18,15 +18,14 @@ import click
 from qnb.core.audit import audit_log
 from qnb.core.checkpoint import VKeys, parse_signer, parse_vkeys
 from qnb.core.digester import Digester
-from qnb.core.entry import parse_statement
 from qnb.core.verify import UNAUTHENTICATED, LogAtHand, Report, audit_notebook
-from qnb.errors import ConfigError, VerificationError
+from qnb.errors import ConfigError
 from qnb.store.config import home
 from qnb.store.files import read_private
+from qnb.store.history import History
 from qnb.store.log import Log
 
 _PROGRESS_FROM = 20_000  # entries; a smaller log is checked before a bar is drawn
-_SEAL_MARK = b'"predicateType":"urn:qnb:predicate:seal:v1"'
 
 
 @click.command()
@@ -74,19 +73,12 @@ def _verify_notebook(path: Path, pinned: VKeys | None) -> Iterator[Report]:
 
 
 def _at_hand(log: Log) -> LogAtHand:
-    seals: dict[tuple[str | None, str], int] = {}
+    history: list[History] = []  # read when the first output with a cell id asks
 
     def latest_seal(notebook: str | None, cell: str) -> int | None:
-        if not seals:
-            for index, _, body in log.rows():
-                if _SEAL_MARK in body:
-                    try:
-                        view = parse_statement(body)
-                    except VerificationError:  # `qnb verify` without a notebook names it
-                        continue
-                    if view.cell is not None:
-                        seals[view.notebook, view.cell] = index
-        return seals.get((notebook, cell))
+        if not history:
+            history.append(History(log))
+        return history[0].latest_seal(notebook, cell)
 
     return LogAtHand(log.origin, log.size, log.root(), log.entry, log.consistency_proof, latest_seal, _own_keys())
 

@@ -143,7 +143,7 @@ class Session:
             )
         policy = self.authority.policy
         extra = cell.directive.to if cell.directive is not None else ()
-        names = (*policy.handling(cell.label).recipients, *extra)
+        names = policy.sealed_to(cell.label, extra)
         if extra:
             self._require(
                 Request(Action.SHARE, self.authority.principal, cell.label, purpose=cell.purpose, recipients=extra),

@@ -12,13 +12,14 @@ import pytest
 from qnb.core.directive import parse_directive
 from qnb.core.entry import EntryView, parse_statement
 from qnb.core.notebook import parse_bundle
-from qnb.core.seal import parse_identities
+from qnb.core.seal import parse_identities, parse_recipient
 from qnb.core.seal.output import MIME, open_output
 from qnb.errors import ConfigError, DeniedError, LabelError, QnbError, StorageError
 from qnb.kernel.session import Session
 from qnb.model import Backend, Call, CircuitInfo, Outcome, Retrieval
 from qnb.store.authority import Authority
-from qnb.store.config import init_home
+from qnb.store.config import init_home, load_policy
+from qnb.store.datasets import make_dataset
 
 AER = Backend("aer_simulator", "qiskit_aer.backends.aer_simulator.AerSimulator")
 ELSEWHERE = Backend("patient_7", "somewhere.Else")
@@ -297,3 +298,17 @@ def test_calibration_is_in_the_record(session: Session) -> None:
     open_cell(session, "%%qsecure")
     session.begin(replace(CALL, backend=calibrated)).end(Outcome("ok"))
     assert entries(session)[-1].predicate["backend"]["calibration"] == "07" * 32
+
+
+def test_cell_under_a_dataset_key_is_sealed_to_it_alone(home: Path) -> None:
+    """`--to` with such a key takes the place of the level's own recipients; beside others it refuses the cell."""
+    key = parse_recipient(make_dataset(home, "trial").recipient)
+    own = next(name for name in load_policy(home).data.recipients if name != "trial")
+    with Authority.open(home) as authority:
+        session = Session(authority, check_guard=list, settle=lambda: None)
+        cell = open_cell(session, "%%qsecure restricted --to trial")
+        assert (cell.refused, cell.recipients) == (None, (key,))
+        assert entries(session)[-1].action == "share"
+        refused = open_cell(session, f"%%qsecure restricted --to trial --to {own}").refused
+        assert refused is not None
+        assert refused.code == "dataset-key-alone"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from qnb.core.directive import Directive
 from qnb.core.evaluations import Batch
@@ -56,4 +57,5 @@ class Grant:
         self.decision = decision
         self.batch = batch  # of evaluations that have ended and are not recorded yet
         self.begun = 0
+        self.names: dict[bytes, Path | None] = {}  # maps of names kept for it, by their digest
         self.flushed_at: float | None = None

@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from qnb.core.card import render_html, render_text
@@ -26,6 +27,7 @@ from qnb.core.seal.output import MIME, OutputHeader, pack_output, sealed_bundle
 from qnb.core.statement import Context, source_digest
 from qnb.errors import ConfigError, DeniedError, ExecutionError, LabelError, QnbError, SealError
 from qnb.kernel.cell import Cell, Grant
+from qnb.kernel.naming import keep_names
 from qnb.model import Action, Call, Decision, Label, Outcome, Request
 from qnb.store.authority import Authority
 
@@ -46,6 +48,15 @@ class Ticket:
             QnbError: it could not be recorded; the caller must withhold the result.
         """
         self._session.ended(self._cell, self._grant, self._call, outcome)
+
+    @property
+    def hides_names(self) -> bool:
+        """Whether the names of what is submitted must not reach the backend."""
+        return self._session.authority.policy.hides_names(self._grant.decision.zone)
+
+    def keep_names(self, content: bytes) -> Path | None:
+        """Seal the map of the names that were replaced; see `qnb.kernel.naming`."""
+        return keep_names(self._session, self._cell, self._grant, content)
 
 
 class Session:
@@ -160,15 +171,19 @@ class Session:
                 Request(Action.SHARE, self.authority.principal, cell.label, purpose=cell.purpose, recipients=extra),
                 cell,
             )
-        if names not in self._recipients:
-            self._recipients[names] = tuple(parse_recipient(text) for text in policy.recipients(names))
-        cell.recipients = self._recipients[names]
+        cell.recipients = self.recipients(names)
         if not cell.recipients:
             raise SealError(
                 "no-recipient",
                 f"nobody is named who could open a `{cell.label}` output",
                 "run `qnb init`, or name recipients in the policy: `qnb policy show`",
             )
+
+    def recipients(self, names: tuple[str, ...]) -> tuple[Recipient, ...]:
+        """The recipients that names of the policy stand for."""
+        if names not in self._recipients:
+            self._recipients[names] = tuple(parse_recipient(text) for text in self.authority.policy.recipients(names))
+        return self._recipients[names]
 
     # --- decision ----------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, Protocol
 
 from qnb.errors import ExecutionError, QnbError
-from qnb.kernel.intercept import trampoline
+from qnb.kernel.intercept import leaving, trampoline
 from qnb.kernel.intercept.token import Token
 from qnb.kernel.intercept.trampoline import Hook
 from qnb.model import Outcome
@@ -40,6 +40,9 @@ class Follower:
     Args:
         ticket: what `session.begin` gave.
         token: closed when the outcome is known.
+
+    Attributes:
+        names: gives a result its names back; None when they never left.
     """
 
     def __init__(self, ticket: Ticket, token: Token) -> None:
@@ -48,6 +51,7 @@ class Follower:
         self._started = time.perf_counter()
         self._stopped: float | None = None
         self._lock = threading.RLock()
+        self.names: leaving.Restorer | None = None
         self._ended = False
         self._failure: BaseException | None = None
         self._readers: set[int] = set()
@@ -147,8 +151,13 @@ class Follower:
             raise
         finally:
             self._readers.discard(thread)
+        value = self.restored(value)
         self.returned(value)
         return value
+
+    def restored(self, value: Any) -> Any:
+        """The result under its own names."""
+        return value if self.names is None else self.names(value)
 
     def settle(self, seconds: float) -> None:
         """Record the job's outcome if it has ended, or ends within `seconds`.
@@ -184,8 +193,11 @@ def follow(value: Any, follower: Follower) -> Any:
         QnbError: it could not be recorded; nothing is returned.
     """
     if not callable(getattr(value, "result", None)):
+        value = follower.restored(value)
         follower.returned(value)
         return value
+    if follower.names is not None:
+        leaving.remember(value, follower.names)
     try:
         _followers[value] = follower
     except TypeError:  # neither hashable nor weakly referable: nothing to hang a follower on, so wait for it here
@@ -241,7 +253,7 @@ def _hook(cls: type) -> None:
 def _enter_result(hook: Hook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     follower = _follower(args)
     if follower is None:
-        return hook.original(*args, **kwargs)
+        return leaving.restored(args[0] if args else None, hook.original(*args, **kwargs))
     return follower.read(args[0], hook.original, args, kwargs)
 
 

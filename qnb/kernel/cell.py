@@ -45,6 +45,7 @@ class Cell:
     refused: QnbError | None = None
     withheld: QnbError | None = None
     denials: list[DeniedError] = field(default_factory=list)
+    pickles: bool = False  # whether unpickling a circuit in it was decided
     state: str = "running"  # then `ended`, then as sealed: `ok`, `failed`, `interrupted`
     grants: dict[tuple[object, ...], Grant] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)

@@ -27,6 +27,7 @@ from qnb.core.seal.output import MIME, OutputHeader, pack_output, sealed_bundle
 from qnb.core.statement import Context, source_digest
 from qnb.errors import ConfigError, DeniedError, ExecutionError, LabelError, QnbError, SealError
 from qnb.kernel.cell import Cell, Grant
+from qnb.kernel.loading import decide_load
 from qnb.kernel.naming import keep_names
 from qnb.model import Action, Call, Decision, Label, Outcome, Request
 from qnb.store.authority import Authority
@@ -140,6 +141,12 @@ class Session:
         cell = _CURRENT.get()
         return cell if cell is not None and cell.state == "running" else self._latest
 
+    def running_cell(self) -> Cell:
+        """The cell of this context while it runs, else what stands for code outside any cell."""
+        cell = self.current_cell()
+        # a thread or timer that outlived its cell: under the kernel's label, and nobody is left to flush a grant
+        return cell if cell.state == "running" else self._outside
+
     def _declared(self, directive: Directive | None) -> Label | None:
         if directive is None:
             return None
@@ -167,7 +174,7 @@ class Session:
         extra = cell.directive.to if cell.directive is not None else ()
         names = (*policy.handling(cell.label).recipients, *extra)
         if extra:
-            self._require(
+            self.require(
                 Request(Action.SHARE, self.authority.principal, cell.label, purpose=cell.purpose, recipients=extra),
                 cell,
             )
@@ -194,10 +201,7 @@ class Session:
             DeniedError: the policy says no.
             QnbError: no decision could be made or recorded; nothing may run.
         """
-        cell = self.current_cell()
-        if cell.state != "running":
-            # a thread or timer that outlived its cell: under the kernel's label, and nobody is left to flush a grant
-            cell = self._outside
+        cell = self.running_cell()
         with cell.lock:
             key = (
                 call.target,
@@ -213,7 +217,7 @@ class Session:
             if grant is None or grant.begun >= grant.decision.grant:
                 if grant is not None:
                     self._flush(cell, grant)
-                decision = self._require(self._request(cell, call), cell, call)
+                decision = self.require(self._request(cell, call), cell, call)
                 grant = cell.grants[key] = Grant(decision, self.authority.batch(cell.label, 0))
             elif self._due(grant):
                 self._flush(cell, grant)
@@ -233,9 +237,19 @@ class Session:
             private=call.private,
         )
 
-    def _require(self, request: Request, cell: Cell, call: Call | None = None) -> Decision:
+    def load(self, format_: str, content: bytes | None = None, *, hooked: bool = False) -> None:
+        """Decide that a circuit may be loaded; see `qnb.kernel.loading`."""
+        decide_load(self, format_, content, hooked=hooked)
+
+    def require(self, request: Request, cell: Cell, call: Call | None = None, content: bytes | None = None) -> Decision:
+        """Decide something of a cell; a denial is noted as the cell's.
+
+        Raises:
+            DeniedError: the policy says no.
+            QnbError: no decision could be made or recorded.
+        """
         try:
-            return self.authority.require(request, self.context(cell), call)
+            return self.authority.require(request, self.context(cell), call, content)
         except DeniedError as denied:
             cell.denials.append(denied)
             raise
@@ -359,7 +373,7 @@ class Session:
         request = Request(
             Action.DECLASSIFY, self.authority.principal, cell.label, purpose=cell.purpose, target=label, reason=reason
         )
-        decision = self._require(request, cell)
+        decision = self.require(request, cell)
         entry = self.authority.record_declassify(self.context(cell), digest, label, reason, decision=decision)
         return replace(decision, entry=entry)
 

@@ -110,7 +110,7 @@ class Authority:
             request: the question.
             context: where it comes from; None for a command of this process.
             call: the execution that is asked for.
-            subject: SHA-256 of the ciphertext it is about.
+            subject: SHA-256 of the ciphertext it is about; of the file to load, of which a keyed digest is written.
 
         Raises:
             PolicyError: no decision could be made.

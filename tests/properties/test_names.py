@@ -32,10 +32,6 @@ CANARIES = (b"dose_mg", b"patient_4711")
 SIMULATOR = AerSimulator(max_parallel_threads=1)
 VECTOR = ParameterVector("dose_mg_angles", 3)
 ANGLES = [Parameter("dose_mg"), Parameter("patient_4711_b"), Parameter("a_dose_mg"), *VECTOR]
-STEPS = (
-    "h cx rx expression phase measure reset barrier custom controlled annotated labelled "
-    "if if-else while for switch variable store compare delay"
-).split()
 
 
 def custom(angle: Any) -> Any:
@@ -49,6 +45,31 @@ def custom(angle: Any) -> Any:
     return outer.to_gate()
 
 
+def annotated(number: float) -> AnnotatedOperation:
+    """Modified twice, over three qubits."""
+    return AnnotatedOperation(custom(number), [InverseModifier(), PowerModifier(2), ControlModifier(1)])
+
+
+STRAIGHT: dict[str, Any] = {
+    "h": lambda c, a, b, angle, number: c.h(a),
+    "cx": lambda c, a, b, angle, number: c.cx(a, b),
+    "rx": lambda c, a, b, angle, number: c.rx(angle, a),
+    "expression": lambda c, a, b, angle, number: c.rz(2 * angle - ANGLES[a + 1] + number, a),
+    "phase": lambda c, a, b, angle, number: setattr(c, "global_phase", c.global_phase + angle),
+    "measure": lambda c, a, b, angle, number: c.measure(a, b),
+    "reset": lambda c, a, b, angle, number: c.reset(a),
+    "barrier": lambda c, a, b, angle, number: c.barrier(a, b, label="dose_mg_barrier"),
+    "custom": lambda c, a, b, angle, number: c.append(custom(angle), [a, b]),
+    "controlled": lambda c, a, b, angle, number: c.append(
+        custom(number).control(1, annotated=False), [a, b, 3 - a - b]
+    ),
+    "annotated": lambda c, a, b, angle, number: c.append(annotated(number), [a, b, 3 - a - b]),
+    "labelled": lambda c, a, b, angle, number: c.append(XGate(label="patient_4711_x"), [a]),
+    "delay": lambda c, a, b, angle, number: c.delay(100, a, unit="dt"),
+}
+BLOCKS = ["if", "if-else", "while", "for", "switch", "variable", "store", "compare"]
+
+
 def grow(steps: list[tuple[str, int, int, float]], *, blocks: bool) -> QuantumCircuit:
     """A circuit over three qubits and two registers, from steps that each name an operation and its operands."""
     qubits, more = QuantumRegister(2, "dose_mg_q"), QuantumRegister(1, "patient_4711_q")
@@ -58,34 +79,8 @@ def grow(steps: list[tuple[str, int, int, float]], *, blocks: bool) -> QuantumCi
     for name, place, other, number in steps:
         a, b = place % 3, (place + 1 + other % 2) % 3
         angle = ANGLES[other % len(ANGLES)]
-        if name == "h":
-            circuit.h(a)
-        elif name == "cx":
-            circuit.cx(a, b)
-        elif name == "rx":
-            circuit.rx(angle, a)
-        elif name == "expression":
-            circuit.rz(2 * angle - ANGLES[place % len(ANGLES)] + number, a)
-        elif name == "phase":
-            circuit.global_phase += angle
-        elif name == "measure":
-            circuit.measure(a, other % 3)
-        elif name == "reset":
-            circuit.reset(a)
-        elif name == "barrier":
-            circuit.barrier(a, b, label="dose_mg_barrier")
-        elif name == "custom":
-            circuit.append(custom(angle), [a, b])
-        elif name == "controlled":
-            circuit.append(custom(number).control(1), [a, b, 3 - a - b])
-        elif name == "annotated":
-            modifiers = [InverseModifier(), PowerModifier(2), ControlModifier(1)][: 2 + other % 2]
-            gate = AnnotatedOperation(custom(number), modifiers)
-            circuit.append(gate, [a, b, 3 - a - b][: gate.num_qubits])
-        elif name == "labelled":
-            circuit.append(XGate(label="patient_4711_x"), [a])
-        elif name == "delay":
-            circuit.delay(100, a, unit="dt")
+        if name in STRAIGHT:
+            STRAIGHT[name](circuit, a, b, angle, number)
         elif blocks:
             grow_block(circuit, variable, name, a, b, other, angle)
     if not blocks:
@@ -131,7 +126,9 @@ def grow_block(circuit: QuantumCircuit, variable: Any, name: str, a: int, b: int
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from(STEPS), st.integers(0, 5), st.integers(0, 11), st.floats(-3, 3, allow_nan=False)),
+    st.tuples(
+        st.sampled_from([*STRAIGHT, *BLOCKS]), st.integers(0, 5), st.integers(0, 11), st.floats(-3, 3, allow_nan=False)
+    ),
     min_size=1,
     max_size=8,
 )
@@ -153,7 +150,7 @@ def run(circuit: QuantumCircuit, values: dict[Any, float]) -> Any:
 @given(steps)
 @quick
 def test_sent_circuit_holds_no_name_and_has_the_same_fingerprint(drawn: list[tuple[str, int, int, float]]) -> None:
-    """No byte of what a provider's serialisers write says a name, and the fingerprint is the one that was decided on."""
+    """No byte of what serialisers write of it says a name, and the fingerprint is the one that was decided on."""
     circuit = grow(drawn, blocks=True)
     renamer = Renamer([circuit])
     sent = renamer.circuit(circuit)

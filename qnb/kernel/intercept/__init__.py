@@ -28,12 +28,18 @@ docs/reference/interception.md says for each path what it is and names its test.
 
 from __future__ import annotations
 
-from qnb.kernel.intercept import jobs, token, trampoline
+from typing import Any
+
+from qnb.kernel.intercept import jobs, loading, token, trampoline
 from qnb.kernel.intercept.guard import Guard, Session
 from qnb.kernel.intercept.jobs import pending, settle
+from qnb.kernel.intercept.loading import decided
 from qnb.kernel.intercept.targets import TARGETS, Walker
 
-__all__ = ["TARGETS", "Session", "check", "install", "pending", "settle", "sweep", "targets", "uninstall"]
+__all__ = [
+    "TARGETS", "Session", "check", "decided", "install", "pending", "session", "settle", "sweep", "targets",
+    "uninstall",
+]  # fmt: skip
 
 _guard = Guard()
 _walker = Walker(_guard)
@@ -43,13 +49,20 @@ def install(session: Session) -> None:
     """Let every outermost execution ask `session` first."""
     _guard.session = session
     token.install()
+    loading.install(session)
     _walker.install()
+
+
+def session() -> Any:
+    """The session that is asked, None when nobody is."""
+    return _guard.session
 
 
 def sweep() -> None:
     """Guard what appeared by ways that nobody told us of."""
     if _guard.session is not None:
         token.install()
+        loading.place()
         jobs.look_again()
         _walker.install()
 
@@ -81,6 +94,7 @@ def uninstall() -> None:
         settle()
     finally:
         _guard.session = None
+        loading.uninstall()
         jobs.look_again()
         _walker.uninstall()
         trampoline.unwrap_all()

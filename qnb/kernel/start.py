@@ -49,3 +49,10 @@ class _Refusing:
     def begin(self, call: Call) -> NoReturn:  # noqa: ARG002 -- nothing about a call could change the answer
         """Refuse."""
         raise ExecutionError("no-authority", f"no circuit runs, because nobody can decide: {self._message}", self._hint)
+
+    def load(self, format_: str, content: bytes | None = None, *, hooked: bool = False) -> None:  # noqa: ARG002
+        """Refuse what is loaded through us; past us, what is loaded cannot run."""
+        if not hooked:
+            raise ExecutionError(
+                "no-authority", f"no circuit is loaded, because nobody can decide: {self._message}", self._hint
+            )

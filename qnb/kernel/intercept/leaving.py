@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qnb.errors import ExecutionError, QnbError
+from qnb.kernel.intercept.token import inside
 
 if TYPE_CHECKING:
     from qnb.core.circuits.names import Renamer
@@ -254,7 +255,7 @@ def remember(value: Any, restorer: Restorer) -> None:
 
 def restored(job: Any, value: Any) -> Any:
     """The result of a job that nobody here follows, under its names if this kernel submitted it."""
-    name = job_id(job)
+    name = None if inside() is not None else job_id(job)  # what a guarded call fetches inside is that call's own
     if name is None:
         return value
     restorer = _submitted.get(name)

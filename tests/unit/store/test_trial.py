@@ -91,15 +91,14 @@ def test_trial_sees_no_credential_of_this_process(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="nothing tells how much memory is used")
-def test_bound_process_gets_no_more_than_it_was_given() -> None:
+def test_bound_process_gets_no_more_than_it_was_given(tmp_path: Path) -> None:
     """Memory, files: what is bound is bound."""
     code = (
         "from qnb.store.trial import bind\n"
         "bind(50 << 20, 5)\n"
         "try:\n    bytearray(200 << 20)\nexcept MemoryError:\n    print('memory')\n"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "import tempfile\n"
-        "f = tempfile.TemporaryFile(buffering=0)\n"
+        f"f = open({str(tmp_path / 'file')!r}, 'wb', buffering=0)\n"
         "try:\n    f.write(b'x')\nexcept OSError:\n    print('file')\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -107,8 +107,8 @@ def test_loader_of_the_sdk_is_decided_in_a_classified_cell_only(log: Log, load: 
 @pytest.mark.parametrize(
     "unpickle",
     [
-        lambda data: pickle.loads(data),
-        lambda data: pickle._loads(data),  # the one written in Python
+        pickle.loads,
+        pickle._loads,  # the one written in Python
         lambda data: pickle.Unpickler(io.BytesIO(data)).load(),
     ],
 )

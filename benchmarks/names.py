@@ -65,7 +65,7 @@ def renaming() -> list[Row]:
         found = medians(median_of(sides, repeat, 3))
         note = f"median of {repeat}"
         rows.append(Row(f"replacing the names of {name}", found["names"] * scale, unit, None, note))
-        note += "; two thirds of it are the second fingerprint" if unit == "ms" else ""
+        note += ", interleaved; a second fingerprint included"
         rows.append(Row(f"the same, and its fingerprint compared: {name}", found["checked"] * scale, unit, None, note))
     return rows
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import shlex
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -270,7 +271,7 @@ def restored(job: Any, value: Any) -> Any:
             _told.add(name)
             warnings.warn(
                 "this job was submitted under neutral names, which its result keeps here; "
-                f"`qnb unseal {path} -o names.json` says what they stand for",
+                f"`qnb unseal {shlex.quote(str(path))} -o names.json` says what they stand for",
                 stacklevel=3,
             )
     return value

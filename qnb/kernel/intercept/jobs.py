@@ -253,7 +253,9 @@ def _hook(cls: type) -> None:
 def _enter_result(hook: Hook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     follower = _follower(args)
     if follower is None:
-        return leaving.restored(args[0] if args else None, hook.original(*args, **kwargs))
+        names = leaving.restorer_of(args[0]) if args else None
+        value = hook.original(*args, **kwargs)
+        return value if names is None else names(value)
     return follower.read(args[0], hook.original, args, kwargs)
 
 

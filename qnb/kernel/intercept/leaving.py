@@ -254,14 +254,16 @@ def remember(value: Any, restorer: Restorer) -> None:
             link_job(restorer.path, name)
 
 
-def restored(job: Any, value: Any) -> Any:
-    """The result of a job that nobody here follows, under its names if this kernel submitted it."""
+def restorer_of(job: Any) -> Restorer | None:
+    """What gives the result of a job that nobody here follows its names back.
+
+    Returns:
+        None where this kernel did not submit it under neutral names. If another one did, the user is told, once, where
+        the sealed map is.
+    """
     name = None if inside() is not None else job_id(job)  # what a guarded call fetches inside is that call's own
-    if name is None:
-        return value
-    restorer = _submitted.get(name)
-    if restorer is not None:
-        return restorer(value)
+    if name is None or name in _submitted:
+        return None if name is None else _submitted[name]
     if name not in _told:
         from qnb.store.config import home
         from qnb.store.names import find_job
@@ -274,7 +276,7 @@ def restored(job: Any, value: Any) -> Any:
                 f"`qnb unseal {shlex.quote(str(path))} -o names.json` says what they stand for",
                 stacklevel=3,
             )
-    return value
+    return None
 
 
 def job_id(job: Any) -> str | None:

@@ -242,12 +242,7 @@ class Session:
         decide_load(self, format_, content, hooked=hooked)
 
     def require(self, request: Request, cell: Cell, call: Call | None = None, content: bytes | None = None) -> Decision:
-        """Decide something of a cell; a denial is noted as the cell's.
-
-        Raises:
-            DeniedError: the policy says no.
-            QnbError: no decision could be made or recorded.
-        """
+        """As `Authority.require`, for a cell, which remembers its denials."""
         try:
             return self.authority.require(request, self.context(cell), call, content)
         except DeniedError as denied:

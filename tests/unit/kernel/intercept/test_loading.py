@@ -7,8 +7,10 @@ import io
 import json
 import multiprocessing
 import pickle
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ import qnb
 from qnb.core.directive import parse_directive
 from qnb.errors import DeniedError
 from qnb.kernel import intercept
+from qnb.kernel.intercept import loading
 from qnb.kernel.session import Session
 from qnb.store.authority import Authority
 from qnb.store.config import ensure_home
@@ -102,6 +105,24 @@ def test_loader_of_the_sdk_is_decided_in_a_classified_cell_only(log: Log, load: 
     load()
     load()
     assert log.loads() == [(format_, "allow", ["policy"])] * 2
+
+
+def test_loader_that_is_imported_later_is_guarded_at_the_next_look(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that comes along is found before the next cell, as a class is."""
+
+    def loads(text: str) -> str:
+        return text
+
+    late = ModuleType("late_format")
+    monkeypatch.setattr(loading, "LOADERS", (*loading.LOADERS, ("late_format", "loads", "qasm3")))
+    log.classified()
+    late.loads = loads
+    monkeypatch.setitem(sys.modules, "late_format", late)
+    loads("x")
+    assert log.loads() == []
+    log.classified()
+    assert loads("x") == "x"
+    assert [load[0] for load in log.loads()] == ["qasm3"]
 
 
 @pytest.mark.parametrize(

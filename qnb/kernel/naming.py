@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qnb.core.seal import seal
+from qnb.core.seal.output import padme
 from qnb.kernel.cell import Cell, Grant
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def keep_names(session: Session, cell: Cell, grant: Grant, content: bytes) -> Pa
         if recipients:
             facts = {"label": str(cell.label), "session": session.id, "decision": grant.decision.entry}
             plaintext = json.dumps({**facts, **json.loads(content)}, indent=1).encode("ascii") + b"\n"
+            plaintext = plaintext.ljust(padme(len(plaintext)))  # how long the names are is not told by the file's size
             path = session.authority.keep_names(
                 session.context(cell),
                 grant.decision,

@@ -244,6 +244,7 @@ def mutations(seed: bytes, count: int, rng: random.Random) -> Iterator[bytes]:
         yield bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("format_", "seed", "count"), [("qpy", written(rich()), 1500), ("qasm2", QASM2, 1500), ("qasm3", QASM3, 120)]
 )

@@ -6,6 +6,7 @@ import io
 import pickle
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit, qpy, transpile
@@ -27,6 +28,8 @@ from qiskit_aer import AerSimulator
 from qnb.core.circuits import describe
 from qnb.core.circuits.names import Renamer, fingerprint_sent
 from qnb.core.circuits.restored import restore_result
+
+pytestmark = pytest.mark.slow
 
 CANARIES = (b"dose_mg", b"patient_4711")
 SIMULATOR = AerSimulator(max_parallel_threads=1)

@@ -64,6 +64,10 @@ class Restorer:
             self._last = (value, restore_result(value, self._names))
         return self._last[1]
 
+    def fresh(self) -> Restorer:
+        """One that holds no result."""
+        return Restorer(self._names, self.path)
+
 
 def neutralise(judged: Judged, ticket: Any) -> tuple[Judged, Restorer | None]:
     """Put neutral names into what will be handed on, where the policy wants it.
@@ -86,7 +90,7 @@ def neutralise(judged: Judged, ticket: Any) -> tuple[Judged, Restorer | None]:
     circuits = list(_circuits((judged.args, judged.kwargs)))
     if not circuits:
         return judged, None
-    subject = judged.args[0]
+    subject = judged.args[0] if judged.args else None
     renamer = Renamer(circuits, lambda: () if is_aer(subject) else _operation_names(subject))
     sent = [renamer.circuit(circuit) for circuit in circuits]
     renamer.names.order = [circuit.name for circuit in sent]
@@ -244,7 +248,7 @@ def remember(value: Any, restorer: Restorer) -> None:
     name = job_id(value)
     if name is None:
         return
-    _submitted[name] = restorer
+    _submitted[name] = restorer.fresh()
     while len(_submitted) > _REMEMBERED:
         _submitted.popitem(last=False)
     if restorer.path is not None:
@@ -262,8 +266,10 @@ def restorer_of(job: Any) -> Restorer | None:
         the sealed map is.
     """
     name = None if inside() is not None else job_id(job)  # what a guarded call fetches inside is that call's own
-    if name is None or name in _submitted:
-        return None if name is None else _submitted[name]
+    if name is None:
+        return None
+    if name in _submitted:
+        return _submitted[name].fresh()
     if name not in _told:
         from qnb.store.config import home
         from qnb.store.names import find_job

@@ -6,7 +6,7 @@ something that nobody looked at, a secret or a labelled name in a fact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from qnb.model import Finding
@@ -59,6 +59,36 @@ def assess_account(facts: AccountFacts) -> list[Finding]:
         *_assess_zones(facts),
     ]
     return sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity))
+
+
+def assess_guard(missing: Iterable[str], unguarded: Iterable[str]) -> list[Finding]:
+    """Say what follows from how a kernel is guarded.
+
+    Args:
+        missing: qualified names of methods that should be guarded and are not.
+        unguarded: names of loaded packages that can execute circuits and that nothing guards.
+    """
+    found = [
+        Finding(
+            "guard-removed",
+            "high",
+            f"`{name}` is not guarded: what runs by it is neither decided nor recorded, and no classified cell runs",
+            "restart the kernel and load qnb again; delete an attribute that hides a method of its class",
+            {"name": name},
+        )
+        for name in missing
+    ]
+    found += [
+        Finding(
+            "package-not-guarded",
+            "medium",
+            f"`{name}` is loaded, and what it executes is neither decided nor recorded",
+            "run circuits with Qiskit, or do not load it into a kernel with classified work",
+            {"name": name},
+        )
+        for name in unguarded
+    ]
+    return found
 
 
 def holds(findings: list[Finding]) -> bool:

@@ -173,7 +173,9 @@ def execution_statement(
             for i, circuit in enumerate(call.circuits)
         ]
     else:
-        subjects = _circuit_subjects(call.circuits, digester)
+        subjects = _circuit_subjects(call.circuits, digester) or [
+            _plain_subject("policy", bytes.fromhex(decision.policy_digest))  # no circuit is known, as in a decision
+        ]
     predicate = _common(context, digester)
     predicate |= {
         "decision": decision.entry,

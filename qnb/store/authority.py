@@ -31,12 +31,13 @@ from qnb.core.statement import (
     encode,
     execution_statement,
     policy_statement,
+    retrieval_statement,
     seal_statement,
     share_statement,
     unseal_statement,
 )
 from qnb.errors import ConfigError, DeniedError
-from qnb.model import Call, Decision, Label, Principal, Receipt, Request
+from qnb.model import Call, Decision, Label, Outcome, Principal, Receipt, Request, Retrieval
 from qnb.store.config import load_policy, principal
 from qnb.store.files import read_private
 from qnb.store.log import Log
@@ -150,6 +151,13 @@ class Authority:
             context, call, decision, batch.outcome(), self._digester(context.label), batch.evaluations()
         )
         return self._append(statement, batch.lines if len(batch) > 1 else None)
+
+    def record_retrieval(self, context: Context, decision: Decision, retrieval: Retrieval, outcome: Outcome) -> int:
+        """Record what came of fetching the results of a job."""
+        digester = self._digester(context.label)
+        return self._append(
+            retrieval_statement(context, decision, outcome, digester, job=retrieval.job, backend=retrieval.backend)
+        )
 
     def record_seal(
         self,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from qnb.core.posture import AccountFacts, assess_account, holds
+from qnb.core.posture import AccountFacts, assess_account, assess_guard, holds
 
 SOUND: dict[str, Any] = {
     "home": "/h",
@@ -64,3 +64,14 @@ def test_findings_come_worst_first() -> None:
     """The order is that of severity."""
     findings = assess_account(AccountFacts(**{**SOUND, "identity": "plain", "home_mode": 0o777, "open_executions": 1}))
     assert [finding.severity for finding in findings] == ["high", "medium", "low", "info"]
+
+
+def test_guard_with_a_hole_is_a_finding_a_name() -> None:
+    """A method that is not guarded weighs more than a package that nobody promised to guard."""
+    found = assess_guard(["somewhere.Backend.run"], ["cirq"])
+    assert [(finding.code, finding.severity) for finding in found] == [
+        ("guard-removed", "high"),
+        ("package-not-guarded", "medium"),
+    ]
+    assert not holds(found)
+    assert assess_guard([], []) == []

@@ -45,22 +45,3 @@ def start_session() -> Session:
         print(f"qnb made an identity for you: {report.identity}")  # noqa: T201 -- a notebook's way to tell its user
         print(f"Back it up; without it nobody can open what is sealed for you: {report.backup}")  # noqa: T201
     return session
-
-
-class _Refusing:
-    """Stands where the session would: whoever asked to be guarded is not let run unguarded."""
-
-    def __init__(self, error: QnbError) -> None:
-        self._message, self._hint = error.message, error.hint
-
-    def begin(self, call: Call) -> NoReturn:  # noqa: ARG002 -- nothing about a call could change the answer
-        """Refuse."""
-        raise ExecutionError("no-authority", f"no circuit runs, because nobody can decide: {self._message}", self._hint)
-
-    def load(self, format_: str, content: bytes | None = None, *, hooked: bool = False) -> None:  # noqa: ARG002
-        """Refuse what is loaded through us; past us, what is loaded cannot run."""
-        if not hooked:
-            raise ExecutionError(
-                "no-authority", f"no circuit is loaded, because nobody can decide: {self._message}", self._hint
-            )
-

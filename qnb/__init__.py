@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["declassify", "load_ipython_extension"]
+__all__ = ["declassify", "load_circuit", "load_ipython_extension"]
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -34,3 +36,37 @@ def declassify(value: Any, label: str, *, reason: str) -> Any:
     from qnb.kernel.release import declassify as release
 
     return release(value, label, reason=reason)
+
+
+def load_circuit(
+    source: str | os.PathLike[str] | bytes,
+    *,
+    format: str | None = None,  # noqa: A002 - the word that a caller looks for
+    index: int | None = None,
+    limits: Mapping[str, int] | None = None,
+) -> Any:
+    """Load a circuit that somebody else wrote: within limits, without running anything of it.
+
+    QPY from version 13, OpenQASM 2 and OpenQASM 3 without includes. The file is parsed first in a process of its own,
+    under limits on memory and time. In a guarded session it is decided by the policy and recorded before that; without
+    one it is held to the same limits and recorded nowhere.
+
+    Args:
+        source: a path, or the bytes themselves.
+        format: `qpy`, `qasm2` or `qasm3`; by default what the file begins as.
+        index: which circuit of a QPY file that holds several, from 0.
+        limits: limits to set otherwise, by name (`{"instructions": 5_000_000}`): bytes, circuits, qubits, clbits,
+            instructions, depth, parameters, expression, seconds, memory.
+
+    Returns:
+        A `QuantumCircuit`.
+
+    Raises:
+        InputError: it is malformed, too large, or of a kind that is refused.
+        DeniedError: the policy says no.
+        ConfigError: an argument that cannot be used.
+        StorageError: the file cannot be read, or the decision cannot be recorded.
+    """
+    from qnb.kernel.loading import load_circuit as load
+
+    return load(source, format=format, index=index, limits=limits)

@@ -89,6 +89,10 @@ class ExecutionError(QnbError):
     """An execution that could not be guarded, followed or recorded."""
 
 
+class InputError(QnbError):
+    """Something from outside that is not opened: malformed, too large, or of a kind that is refused."""
+
+
 class SealError(QnbError):
     """Sealing or opening did not work."""
 

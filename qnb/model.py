@@ -84,7 +84,7 @@ class Request:
     target: Label | None = None  # declassify: the label asked for
     reason: str | None = None  # declassify: why
     recipients: tuple[str, ...] = ()  # seal, share: names of groups or recipients, or recipient strings
-    format: str | None = None  # load: qpy, qasm2, qasm3
+    format: str | None = None  # load: qpy, qasm2, qasm3, pickle
 
 
 @dataclass(frozen=True, slots=True)

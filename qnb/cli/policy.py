@@ -177,7 +177,14 @@ def _describe(loaded: Policy) -> dict[str, object]:
         "session": str(loaded.scheme.session),
         "cell": str(loaded.scheme.cell),
         "categories": dict(loaded.scheme.categories),
-        "zones": {z.name: {"description": z.description, "external": z.external} for z in data.zones.values()},
+        "zones": {
+            z.name: {
+                "description": z.description,
+                "external": z.external,
+                "names": "neutral" if z.hides_names else "as-given",
+            }
+            for z in data.zones.values()
+        },
         "backends": [
             {"about": row.about, "class": row.cls, "names": list(row.names), "zone": row.zone} for row in data.backends
         ],
@@ -213,7 +220,8 @@ def _tables(loaded: Policy) -> list[Table]:
     zones = _table("Zones", "zone", "what", "backends")
     for zone in data.zones.values():
         abouts = dict.fromkeys(row.about for row in data.backends if row.zone == zone.name)
-        what = f"{zone.description} (external)" if zone.external else zone.description
+        marks = [word for word, said in (("external", zone.external), ("names are hidden", zone.hides_names)) if said]
+        what = f"{zone.description} ({', '.join(marks)})" if marks else zone.description
         zones.add_row(zone.name, what, ", ".join(abouts) or "-")
     own = loaded.roles_of(principal())
     roles = _table("Roles", "role", "accounts", "you")

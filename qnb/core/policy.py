@@ -101,6 +101,10 @@ class Policy:
         place = self._place(backend)
         return place.zone, place.name
 
+    def hides_names(self, zone: str | None) -> bool:
+        """Whether names are replaced before a circuit goes to a zone; None is no zone, where nothing goes."""
+        return zone is not None and self._data.zones[zone].hides_names
+
     def roles_of(self, principal: Principal) -> tuple[str, ...]:
         """Roles of an account, in the policy's order. A name that nobody vouches for (`asserted`) has none."""
         if principal.assurance is Assurance.ASSERTED:

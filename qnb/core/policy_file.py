@@ -27,6 +27,7 @@ UNKNOWN_ZONE = "unknown"
 OS_USER = "@os-user"
 REQUIREMENTS = ("purpose", "private-job")
 FLOWS = ("high-water", "tracked")
+NAMES = ("neutral", "as-given")
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
@@ -38,11 +39,17 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """Where a backend is. `external`: run by somebody else, what is sent there leaves the organisation."""
+    """Where a backend is.
+
+    Attributes:
+        external: run by somebody else, what is sent there leaves the organisation.
+        hides_names: names in circuits are replaced by neutral ones before they are sent there.
+    """
 
     name: str
     description: str
     external: bool
+    hides_names: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,14 +242,18 @@ def _scheme(table: _Table) -> Scheme:
 
 def _zones(table: _Table) -> dict[str, Zone]:
     zones = {
-        UNKNOWN_ZONE: Zone(UNKNOWN_ZONE, "backends that no row of the policy lists", external=True),
+        UNKNOWN_ZONE: Zone(UNKNOWN_ZONE, "backends that no row of the policy lists", external=True, hides_names=True),
     }
     for key in table.keys:
         _check_name(table, key)
         if key == UNKNOWN_ZONE:
             raise table.error(key, "is a zone that always exists: backends that no row lists", "remove the table")
         zone = table.table(key)
-        zones[key] = Zone(key, zone.text("description"), zone.flag("external"))
+        description, external = zone.text("description"), zone.flag("external")
+        names = zone.text("names") if zone.has("names") else ("neutral" if external else "as-given")
+        if names not in NAMES:
+            raise zone.error("names", "is not a way to treat names", f"one of {', '.join(NAMES)}")
+        zones[key] = Zone(key, description, external, hides_names=names == "neutral")
         zone.close()
     return zones
 

@@ -19,7 +19,7 @@ from qnb.core.entry import PREDICATE_PREFIX, PREDICATE_SUFFIX, STATEMENT_TYPE, E
 from qnb.core.evaluations import Batch, Evaluations, encode_evaluation
 from qnb.core.facts import describe_backend, describe_call, describe_outcome, describe_recipient
 from qnb.errors import ExecutionError
-from qnb.model import Backend, Call, CircuitInfo, Decision, Label, Outcome, Principal, Request
+from qnb.model import Action, Backend, Call, CircuitInfo, Decision, Label, Outcome, Principal, Request
 
 __all__ = [
     "Batch",
@@ -108,10 +108,13 @@ def decision_statement(
         request: the question.
         call: the execution that is asked for, described; None for other actions.
         digester: keyed at classified levels.
-        subject: SHA-256 of the ciphertext that is to be opened or shared; None if there is none.
+        subject: SHA-256 of the ciphertext that is to be opened or shared, or of the file to load; None if there is
+            none.
     """
     if call is not None and call.circuits:
         subjects = _circuit_subjects(call.circuits, digester)
+    elif subject is not None and request.action is Action.LOAD:
+        subjects = [{"name": "content", "digest": digester.digest_set("source", subject)}]
     elif subject is not None:
         subjects = [_plain_subject("ciphertext", subject)]
     else:  # in-toto wants a subject: a bare question is one about the policy

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from qnb.core.directive import Directive
 from qnb.core.evaluations import Batch
@@ -44,6 +45,7 @@ class Cell:
     refused: QnbError | None = None
     withheld: QnbError | None = None
     denials: list[DeniedError] = field(default_factory=list)
+    pickles: bool = False  # whether unpickling a circuit in it was decided
     state: str = "running"  # then `ended`, then as sealed: `ok`, `failed`, `interrupted`
     grants: dict[tuple[object, ...], Grant] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -74,4 +76,5 @@ class Grant:
         self.decision = decision
         self.batch = batch  # of evaluations that have ended and are not recorded yet
         self.begun = 0
+        self.names: dict[bytes, Path | None] = {}  # maps of names kept for it, by their digest
         self.flushed_at: float | None = None

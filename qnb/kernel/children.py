@@ -116,6 +116,11 @@ class Child:
         """As `Session.retrieve`."""
         return self._opened().retrieve(retrieval)
 
+    def load(self, format_: str, content: bytes | None = None, *, hooked: bool = False) -> None:
+        """As `Session.load`; but what a child unpickles is its parent's work, as in a fork."""
+        if not (hooked and format_ == "pickle"):
+            self._opened().load(format_, content, hooked=hooked)
+
     def heir(self) -> Child:
         """A child of this child goes on where it stands."""
         return self
@@ -159,6 +164,13 @@ class Refusing:
     def retrieve(self, retrieval: Retrieval) -> NoReturn:  # noqa: ARG002 -- as above
         """Refuse."""
         raise ExecutionError("no-authority", f"no result is fetched: nobody can decide: {self._message}", self._hint)
+
+    def load(self, format_: str, content: bytes | None = None, *, hooked: bool = False) -> None:  # noqa: ARG002
+        """Refuse what is loaded through us; past us, what is loaded cannot run."""
+        if not hooked:
+            raise ExecutionError(
+                "no-authority", f"no circuit is loaded, because nobody can decide: {self._message}", self._hint
+            )
 
     def heir(self) -> Refusing:
         """A child is refused for the same reason."""

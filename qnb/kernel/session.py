@@ -26,6 +26,7 @@ from qnb.core.seal.output import MIME, OutputHeader, pack_output, sealed_bundle
 from qnb.core.statement import Context, source_digest
 from qnb.errors import ConfigError, DeniedError, ExecutionError, LabelError, QnbError, SealError
 from qnb.kernel.cell import Cell, Grant, Passport
+from qnb.kernel.loading import decide_load
 from qnb.kernel.tickets import RetrievalTicket, Ticket
 from qnb.model import Action, Call, Decision, Label, Outcome, Request, Retrieval
 from qnb.store.authority import Authority
@@ -118,6 +119,12 @@ class Session:
         cell = _CURRENT.get()
         return cell if cell is not None and cell.state == "running" else self._latest
 
+    def running_cell(self) -> Cell:
+        """The cell of this context while it runs, else what stands for code outside any cell."""
+        cell = self.current_cell()
+        # a thread or timer that outlived its cell: under the kernel's label, and nobody is left to flush a grant
+        return cell if cell.state == "running" else self._outside
+
     def _declared(self, directive: Directive | None) -> Label | None:
         if directive is None:
             return None
@@ -145,19 +152,23 @@ class Session:
         extra = cell.directive.to if cell.directive is not None else ()
         names = policy.sealed_to(cell.label, extra)
         if extra:
-            self._require(
+            self.require(
                 Request(Action.SHARE, self.authority.principal, cell.label, purpose=cell.purpose, recipients=extra),
                 cell,
             )
-        if names not in self._recipients:
-            self._recipients[names] = tuple(parse_recipient(text) for text in policy.recipients(names))
-        cell.recipients = self._recipients[names]
+        cell.recipients = self.recipients(names)
         if not cell.recipients:
             raise SealError(
                 "no-recipient",
                 f"nobody is named who could open a `{cell.label}` output",
                 "run `qnb init`, or name recipients in the policy: `qnb policy show`",
             )
+
+    def recipients(self, names: tuple[str, ...]) -> tuple[Recipient, ...]:
+        """The recipients that names of the policy stand for."""
+        if names not in self._recipients:
+            self._recipients[names] = tuple(parse_recipient(text) for text in self.authority.policy.recipients(names))
+        return self._recipients[names]
 
     # --- decision ----------------------------------------------------------------------------------------------------
 
@@ -168,10 +179,7 @@ class Session:
             DeniedError: the policy says no.
             QnbError: no decision could be made or recorded; nothing may run.
         """
-        cell = self.current_cell()
-        if cell.state != "running":
-            # a thread or timer that outlived its cell: under the kernel's label, and nobody is left to flush a grant
-            cell = self._outside
+        cell = self.running_cell()
         with cell.lock:
             key = (
                 call.target,
@@ -187,7 +195,7 @@ class Session:
             if grant is None or grant.begun >= grant.decision.grant:
                 if grant is not None:
                     self._flush(cell, grant)
-                decision = self._require(self._request(cell, call), cell, call)
+                decision = self.require(self._request(cell, call), cell, call)
                 grant = cell.grants[key] = Grant(decision, self.authority.batch(cell.label, 0))
             elif self._due(grant):
                 self._flush(cell, grant)
@@ -208,7 +216,7 @@ class Session:
             Action.RETRIEVE, self.authority.principal, cell.label, purpose=cell.purpose, backend=retrieval.backend
         )
         with cell.lock:
-            return RetrievalTicket(self, cell, self._require(request, cell), retrieval)
+            return RetrievalTicket(self, cell, self.require(request, cell), retrieval)
 
     def _request(self, cell: Cell, call: Call) -> Request:
         return Request(
@@ -223,9 +231,14 @@ class Session:
             private=call.private,
         )
 
-    def _require(self, request: Request, cell: Cell, call: Call | None = None) -> Decision:
+    def load(self, format_: str, content: bytes | None = None, *, hooked: bool = False) -> None:
+        """Decide that a circuit may be loaded; see `qnb.kernel.loading`."""
+        decide_load(self, format_, content, hooked=hooked)
+
+    def require(self, request: Request, cell: Cell, call: Call | None = None, content: bytes | None = None) -> Decision:
+        """As `Authority.require`, for a cell, which remembers its denials."""
         try:
-            return self.authority.require(request, self.context(cell), call)
+            return self.authority.require(request, self.context(cell), call, content)
         except DeniedError as denied:
             cell.denials.append(denied)
             raise
@@ -349,7 +362,7 @@ class Session:
         request = Request(
             Action.DECLASSIFY, self.authority.principal, cell.label, purpose=cell.purpose, target=label, reason=reason
         )
-        decision = self._require(request, cell)
+        decision = self.require(request, cell)
         entry = self.authority.record_declassify(self.context(cell), digest, label, reason, decision=decision)
         return replace(decision, entry=entry)
 

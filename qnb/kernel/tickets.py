@@ -5,10 +5,12 @@ Enters: what was decided. Leaves: the session's record of the end. Never: a resu
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qnb.errors import QnbError
 from qnb.kernel.cell import Cell, Grant
+from qnb.kernel.naming import keep_names
 from qnb.model import Call, Decision, Outcome, Retrieval
 
 if TYPE_CHECKING:
@@ -28,6 +30,15 @@ class Ticket:
             QnbError: it could not be recorded; the caller must withhold the result.
         """
         self._session.ended(self._cell, self._grant, self._call, outcome)
+
+    @property
+    def hides_names(self) -> bool:
+        """Whether the names of what is submitted must not reach the backend."""
+        return self._session.authority.policy.hides_names(self._grant.decision.zone)
+
+    def keep_names(self, content: bytes) -> Path | None:
+        """Seal the map of the names that were replaced; see `qnb.kernel.naming`."""
+        return keep_names(self._session, self._cell, self._grant, content)
 
 
 class RetrievalTicket:

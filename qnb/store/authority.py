@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -41,6 +42,7 @@ from qnb.model import Call, Decision, Label, Outcome, Principal, Receipt, Reques
 from qnb.store.config import load_policy, principal
 from qnb.store.files import read_private
 from qnb.store.log import Log
+from qnb.store.names import save_names
 from qnb.store.versions import observe_versions
 
 
@@ -53,16 +55,24 @@ class Authority:
         signer: the log's keys.
         who: the principal that everything is decided for.
         clock: seconds since the epoch.
+        home: where maps of names are kept; None: nowhere.
     """
 
     def __init__(
-        self, policy: Policy, log: Log, signer: Signer, who: Principal, clock: Callable[[], float] = time.time
+        self,
+        policy: Policy,
+        log: Log,
+        signer: Signer,
+        who: Principal,
+        clock: Callable[[], float] = time.time,
+        home: Path | None = None,
     ) -> None:
         self.policy = policy
         self.principal = who
         self.run = uuid.uuid4().hex
         self._log = log
         self._clock = clock
+        self._home = home
         self._digesters = {True: Digester(signer.digest_key), False: Digester(None)}
         self._note_policy()
 
@@ -79,7 +89,7 @@ class Authority:
         if not key.exists():
             raise ConfigError("no-log-key", f"there is no signing key at `{key}`", "run `qnb init`")
         signer = parse_signer(read_private(key).decode("ascii", "replace"))
-        return cls(policy, Log.open(home / "log.db", signer), signer, principal())
+        return cls(policy, Log.open(home / "log.db", signer), signer, principal(), home=home)
 
     def __enter__(self) -> Self:
         return self
@@ -102,7 +112,7 @@ class Authority:
             request: the question.
             context: where it comes from; None for a command of this process.
             call: the execution that is asked for.
-            subject: SHA-256 of the ciphertext it is about.
+            subject: SHA-256 of the ciphertext it is about; of the file to load, of which a keyed digest is written.
 
         Raises:
             PolicyError: no decision could be made.
@@ -189,6 +199,16 @@ class Authority:
             context, ciphertext, state, recipients, self._digester(context.label), decision=decision, path=path
         )
         return self._log.append_checkpointed(encode(statement), int(self._clock()))
+
+    def keep_names(
+        self, context: Context, decision: Decision, ciphertext: bytes, recipients: Iterable[str]
+    ) -> Path | None:
+        """Keep the sealed map of a job's names, durable and recorded, before the job leaves; where it is."""
+        if self._home is None:
+            return None
+        path = save_names(self._home, decision.entry, ciphertext)
+        self.record_seal(context, sha256(ciphertext).digest(), None, recipients, path=str(path))
+        return path
 
     def record_share(
         self, context: Context, ciphertext: bytes, recipients: Iterable[str], *, decision: Decision, path: str | None

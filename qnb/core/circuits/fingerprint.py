@@ -16,6 +16,7 @@ import hashlib
 import sys
 from array import array
 from collections import Counter
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -51,10 +52,15 @@ class Body:
 
 
 class Encoder:
-    """Encodes a circuit and what is nested in it, with one table of parameters."""
+    """Encodes a circuit and what is nested in it, with one table of parameters, and labels as they are spelled."""
 
-    def __init__(self, parameters: ParameterTable) -> None:
+    def __init__(self, parameters: ParameterTable, labels: Mapping[str, str] | None = None) -> None:
         self.parameters = parameters
+        self._labels = labels or {}
+
+    def label(self, label: str | None) -> str | None:
+        """A label as it is spelled: its own, unless another stands for it."""
+        return None if label is None else self._labels.get(label, label)
 
     @cached_property
     def operations(self) -> Operations:
@@ -146,7 +152,7 @@ class Encoder:
         """A label is content: a noise model picks the gates that it acts on by it."""
         for angle in instruction.params:
             angles.append(angle if type(angle) is float else self._angle(angle, len(angles), symbolic))
-        content = b"h" + encode(instruction.name) + encode(instruction.label)
+        content = b"h" + encode(instruction.name) + encode(self.label(instruction.label))
         return Kind(content, content, instruction.name)
 
     def _angle(self, angle: Any, position: int, symbolic: list[bytes]) -> float:
@@ -214,11 +220,12 @@ def _column(code: str, values: list[Any]) -> bytes:
     return number(len(values)) + column.tobytes()
 
 
-def describe(circuit: QuantumCircuit) -> CircuitInfo:
+def describe(circuit: QuantumCircuit, labels: Mapping[str, str] | None = None) -> CircuitInfo:
     """Fingerprint, structure and counts of a circuit.
 
     Args:
         circuit: any circuit; it is not changed.
+        labels: labels of operations -> those that stand for them: what the circuit would be under these.
 
     Returns:
         `CircuitInfo`; equal fingerprints mean equal contents, whatever names they carry.
@@ -226,23 +233,25 @@ def describe(circuit: QuantumCircuit) -> CircuitInfo:
     Raises:
         ExecutionError: `unknown-operation`, an operation has neither a known encoding nor a definition; `deep-circuit`.
     """
-    return describe_ordered(circuit)[0]
+    return describe_ordered(circuit, labels)[0]
 
 
-def describe_ordered(circuit: QuantumCircuit) -> tuple[CircuitInfo, tuple[Parameter, ...]]:
+def describe_ordered(
+    circuit: QuantumCircuit, labels: Mapping[str, str] | None = None
+) -> tuple[CircuitInfo, tuple[Parameter, ...]]:
     """`describe`, and the free parameters in the order of their indices in the fingerprint.
 
     Raises:
         ExecutionError: as in `describe`.
     """
     try:
-        encoder = Encoder(ParameterTable())
+        encoder = Encoder(ParameterTable(), labels)
         try:
             body = encoder.body(circuit)
         except AmbiguousOrderError:
             collector = SiteCollector()
-            Encoder(collector).body(circuit)
-            encoder = Encoder(collector.ordered())
+            Encoder(collector, labels).body(circuit)
+            encoder = Encoder(collector.ordered(), labels)
             body = encoder.body(circuit)
     except UnencodableError as error:
         of_sdk = f" (`{error.kind}`)" if error.kind.startswith("qiskit") else ""  # other names are the caller's text

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from qnb.core.circuits.fingerprint import Encoder
 
 CUSTOM = "custom"
-_BARE = frozenset({Instruction, Gate, ControlledGate})
+BARE = frozenset({Instruction, Gate, ControlledGate})
 _SIMPLE = frozenset({Measure, Reset, Barrier})
 _CHANNELS = frozenset({"kraus", "superop", "roerror"})
 _SDK = ("qiskit.", "qiskit_aer.", "qiskit_ibm_runtime.")
@@ -91,7 +91,7 @@ class Operations:
         full, structure, name = self._content(operation, scope)
         label = getattr(operation, "label", None)
         # PauliEvolutionGate writes its own label from its operator
-        spelled = encode(None if isinstance(operation, PauliEvolutionGate) else label)
+        spelled = encode(None if isinstance(operation, PauliEvolutionGate) else self._encoder.label(label))
         head = number(operation.num_qubits) + number(operation.num_clbits) + spelled
         kind = Kind(head + full, head + structure, name)
         if not isinstance(operation, (Store, Delay)):
@@ -103,7 +103,7 @@ class Operations:
         encoder = self._by_class.get(base)
         if encoder is not None:
             return encoder(operation, scope)
-        if isinstance(operation, ControlledGate) and (base is ControlledGate or _of_sdk(base)):
+        if isinstance(operation, ControlledGate) and (base is ControlledGate or of_sdk(base)):
             return self._controlled(operation, base)
         return self._defined(operation, base)
 
@@ -133,12 +133,12 @@ class Operations:
         definition = getattr(operation, "definition", None)
         if isinstance(definition, QuantumCircuit):
             body = self._encoder.body(definition)
-            return Kind(b"d" + body.full, b"d" + body.structure, operation.name if _of_sdk(base) else CUSTOM)
-        if base in _BARE:
+            return Kind(b"d" + body.full, b"d" + body.structure, operation.name if of_sdk(base) else CUSTOM)
+        if base in BARE:
             if operation.name in _CHANNELS:
                 return _plain(b"k" + encode(operation.name) + self.value(operation.params), operation.name)
             raise UnencodableError(operation)
-        if not _of_sdk(base):
+        if not of_sdk(base):
             raise UnencodableError(operation)
         content = (base.__module__, base.__qualname__, operation.name, getattr(operation, "_subtype", None))
         return _plain(b"l" + encode(content) + self.value(list(operation.params)), operation.name)
@@ -207,7 +207,7 @@ class Operations:
         Raises:
             UnencodableError: one that this version does not know, or something within a block.
         """
-        label = encode(operation.label)
+        label = encode(self._encoder.label(operation.label))
         if isinstance(operation, (BreakLoopOp, ContinueLoopOp)):
             return _plain(label + b"s" + encode(operation.name), operation.name)
         blocks = [self._encoder.body(block, scope, places) for block in operation.blocks]
@@ -262,8 +262,9 @@ def _fixed(operation: Any) -> Kind:
 FIXED: dict[type, Kind] = {type(operation): _fixed(operation) for operation in (Measure(), Reset())}
 
 
-def _of_sdk(cls: type) -> bool:
-    return cls not in _BARE and cls.__module__.startswith(_SDK)
+def of_sdk(cls: type) -> bool:
+    """Whether a class of operations is one of the SDK's own, whose name says what it does."""
+    return cls not in BARE and cls.__module__.startswith(_SDK)
 
 
 def _cases(operation: Any) -> bytes:

@@ -31,10 +31,11 @@ from multiprocessing.process import BaseProcess
 from types import FunctionType
 from typing import Any, cast
 
-from qnb.kernel.intercept import jobs, token, trampoline
+from qnb.kernel.intercept import jobs, loading, token, trampoline
 from qnb.kernel.intercept.guard import Guard, Session
 from qnb.kernel.intercept.jobs import forget_jobs, pending, settle
 from qnb.kernel.intercept.leaks import shadowed, unguarded
+from qnb.kernel.intercept.loading import decided
 from qnb.kernel.intercept.table import TARGETS
 from qnb.kernel.intercept.targets import Walker
 from qnb.kernel.intercept.trampoline import Hook
@@ -43,10 +44,12 @@ __all__ = [
     "TARGETS",
     "Session",
     "check",
+    "decided",
     "follow_processes",
     "forget_jobs",
     "install",
     "pending",
+    "session",
     "settle",
     "sweep",
     "targets",
@@ -62,13 +65,20 @@ def install(session: Session) -> None:
     """Let every outermost execution ask `session` first."""
     _guard.session = session
     token.install()
+    loading.install(session)
     _walker.install()
+
+
+def session() -> Any:
+    """The session that is asked, None when nobody is."""
+    return _guard.session
 
 
 def sweep() -> None:
     """Guard what appeared by ways that nobody told us of."""
     if _guard.session is not None:
         token.install()
+        loading.place()
         jobs.look_again()
         _walker.install()
 
@@ -111,6 +121,7 @@ def uninstall() -> None:
         settle()
     finally:
         _guard.session = None
+        loading.uninstall()
         jobs.look_again()
         jobs.forget_jobs()
         _walker.uninstall()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from qnb.kernel.intercept import jobs
+from qnb.kernel.intercept import jobs, leaving
 from qnb.kernel.intercept.targets import Place
 from qnb.kernel.intercept.token import Token, inside, run_inside
 from qnb.kernel.intercept.trampoline import Hook
@@ -73,6 +73,7 @@ class Guard:
         token = Token(judged.pins)
         follower = jobs.Follower(ticket, token)
         try:
+            judged, follower.names = leaving.neutralise(judged, ticket)
             value = run_inside(token, _run, hook, judged.args, judged.kwargs, token)
         except BaseException as error:
             follower.failed(error)

@@ -22,7 +22,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, Protocol
 
 from qnb.errors import ExecutionError, QnbError
-from qnb.kernel.intercept import trampoline
+from qnb.kernel.intercept import leaving, trampoline
 from qnb.kernel.intercept.token import Token
 from qnb.kernel.intercept.trampoline import Hook
 from qnb.model import Outcome
@@ -41,6 +41,9 @@ class Follower:
     Args:
         ticket: what `session.begin` gave.
         token: closed when the outcome is known.
+
+    Attributes:
+        names: gives a result its names back; None when they never left.
     """
 
     def __init__(self, ticket: Ticket, token: Token) -> None:
@@ -49,6 +52,7 @@ class Follower:
         self._started = time.perf_counter()
         self._stopped: float | None = None
         self._lock = threading.RLock()
+        self.names: leaving.Restorer | None = None
         self._ended = False
         self._failure: BaseException | None = None
         self._readers: set[int] = set()
@@ -149,8 +153,13 @@ class Follower:
             raise
         finally:
             self._readers.discard(thread)
+        value = self.restored(value)
         self.returned(value)
         return value
+
+    def restored(self, value: Any) -> Any:
+        """The result under its own names."""
+        return value if self.names is None else self.names(value)
 
     def settle(self, seconds: float) -> None:
         """Record the job's outcome if it is known here that it has ended, or if it ends within `seconds`.
@@ -190,8 +199,11 @@ def follow(value: Any, follower: Follower) -> Any:
         QnbError: it could not be recorded; nothing is returned.
     """
     if not callable(getattr(value, "result", None)):
+        value = follower.restored(value)
         follower.returned(value)
         return value
+    if follower.names is not None:
+        leaving.remember(value, follower.names)
     try:
         _followers[value] = follower
     except TypeError:  # neither hashable nor weakly referable: nothing to hang a follower on, so wait for it here
@@ -221,6 +233,7 @@ def was_submitted_here(job: Any) -> bool:
 def retrieved(job: Any, ticket: Ticket) -> Follower:
     """Follow a job whose results may be fetched: they are recorded once, when they are."""
     follower = Follower(ticket, Token({}))
+    follower.names = leaving.restorer_of(job)
     with contextlib.suppress(TypeError):  # neither hashable nor weakly referable: whoever asks again asks anew
         _followers[job] = follower
     return follower
@@ -275,7 +288,9 @@ def _hook(cls: type) -> None:
 def _enter_result(hook: Hook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     follower = follower_of(args)
     if follower is None:
-        return hook.original(*args, **kwargs)
+        names = leaving.restorer_of(args[0]) if args else None
+        value = hook.original(*args, **kwargs)
+        return value if names is None else names(value)
     return follower.read(args[0], hook.original, args, kwargs)
 
 

@@ -56,6 +56,7 @@ def test_default_file_says_what_the_design_says() -> None:
         ("grant = 10_000", "grant = true", "`levels.public.grant`"),
         ("[zones.cloud]", "[zones.unknown]", "`zones.unknown`"),
         ("external = false", 'external = "no"', "`zones.local.external`"),
+        ("external = true", 'external = true\nnames = "hidden"', "`zones.cloud.names`"),
         ('zone = "cloud"', 'zone = "clowd"', ".zone`"),
         ('zone = "cloud"', 'zone = "unknown"', ".zone`"),
         ('class = "qiskit_aer.*"', 'clas = "qiskit_aer.*"', "`backends[0].class` is missing"),

@@ -53,16 +53,25 @@ class Report:
         subject: `log`, or which output of which cell.
         steps: in the order that they were made.
         authenticated: whether signatures were checked against a pinned key, and held.
+        place: indices of the cell and of the output, from 0; None for a log.
     """
 
     subject: str
     steps: list[Step] = field(default_factory=list)
     authenticated: bool = False
+    place: tuple[int, int] | None = None
 
     @property
     def held(self) -> bool:
         """Whether nothing that was checked failed."""
         return all(step.held is not False for step in self.steps)
+
+    @property
+    def vouched(self) -> bool:
+        """Whether an entry of a known signer says that exactly this was sealed here; whatever became of it since."""
+        held = {step.name: step.held for step in self.steps}
+        vouching = ("ciphertext", "entry", "inclusion", "checkpoint")
+        return self.authenticated and held.get("place") is not False and all(held.get(name) for name in vouching)
 
     def passed(self, name: str, detail: str, entry: int | None = None) -> None:
         """Note a check that held."""
@@ -171,7 +180,8 @@ def audit_notebook(
         for output_number, output in enumerate(outputs if isinstance(outputs, list) else (), 1):
             data = output.get("data") if isinstance(output, dict) else None
             if isinstance(data, dict) and MIME in data:
-                report = Report(f"cell {cell_number}, output {output_number}")
+                place = (cell_number - 1, output_number - 1)
+                report = Report(f"cell {cell_number}, output {output_number}", place=place)
                 _audit_output(report, data[MIME], cell, notebook, log, vkeys, digester)
                 yield report
 

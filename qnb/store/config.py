@@ -32,7 +32,7 @@ from qnb.store.keys import create_identity
 from qnb.store.mounts import network_filesystem
 
 __all__ = [
-    "HomeReport", "check_home", "ensure_home", "home", "init_home", "load_policy", "load_policy_folder",
+    "HomeReport", "check_home", "ensure_home", "home", "hub_user", "init_home", "load_policy", "load_policy_folder",
     "network_filesystem", "principal",
 ]  # fmt: skip
 
@@ -87,6 +87,11 @@ def principal() -> Principal:
     except KeyError:  # a container that runs as a number
         name = f"uid-{uid}"
     return Principal(name, uid, Assurance.OS)
+
+
+def hub_user() -> str | None:
+    """The user that JupyterHub started this server for; None outside a hub."""
+    return os.environ.get("JUPYTERHUB_USER") or None
 
 
 def load_policy(home: Path) -> Policy:

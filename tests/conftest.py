@@ -1,10 +1,12 @@
-"""A real Jupyter server in a process of its own: token and XSRF checks on, a home of its own, every file of it in reach."""
+"""A real Jupyter server in a process of its own: token and XSRF checks on, a home of its own, its files in reach."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -165,7 +167,15 @@ def _start(base: Path, config: str, *options: str, **variables: str) -> Iterator
         "JUPYTER_RUNTIME_DIR": str(folders["runtime"]),
         **variables,
     }
-    command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--ServerApp.port=0"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter_server",
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.port=0",
+    ]
     with (
         (base / "server.log").open("wb") as out,
         subprocess.Popen(
@@ -178,7 +188,7 @@ def _start(base: Path, config: str, *options: str, **variables: str) -> Iterator
     ):
         try:
             info = _wait_for_info(process, folders["runtime"], base / "server.log")
-            yield Server(info["url"].replace("localhost", "127.0.0.1"), info["token"], base)
+            yield Server(info["url"], info["token"], base)
         finally:
             process.terminate()
             try:
@@ -188,14 +198,15 @@ def _start(base: Path, config: str, *options: str, **variables: str) -> Iterator
                 raise
 
 
-def _wait_for_info(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> dict[str, str]:
-    # The server writes its address and token there once it listens; there is nothing to subscribe to before that.
+def _wait_for_info(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> dict[str, Any]:
+    # The server writes its address and token there a moment before it listens; there is nothing to subscribe to.
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         for file in runtime.glob("jpserver-*.json"):
             if file.read_bytes().endswith(b"}"):
-                info: dict[str, str] = json.loads(file.read_bytes())
-                return info
+                info: dict[str, Any] = json.loads(file.read_bytes())
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", info["port"])):
+                    return info
         time.sleep(0.05)
     pytest.fail(f"the server did not start:\n{log.read_text()}")
 

@@ -95,7 +95,7 @@ class _Guarded:
         return saved
 
     def _new(self, model: Model | None = None, path: str = "", *args: Any, **kwargs: Any) -> Steps:
-        if model is not None:
+        if model is not None and model.get("chunk") is None:  # a piece is looked at in `save`
             model = yield from self._checked(model, path)
         return (yield lambda: self._own["new"](model, path, *args, **kwargs))
 

@@ -7,7 +7,6 @@ import copy
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -282,7 +281,7 @@ def test_file_that_does_not_parse_and_may_hold_classified_cells_is_refused(clien
 
 
 def test_old_format_with_a_label_is_refused(client: Any) -> None:
-    """nbformat 3 has no place for a sealed output."""
+    """Version 3 of nbformat has no place for a sealed output."""
     cells = [{"cell_type": "code", "language": "python", "input": LABELLED, "outputs": [stream()]}]
     old = {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": cells}]}
     assert client.save("old.ipynb", json.dumps(old), type="file", format="text").status == 422

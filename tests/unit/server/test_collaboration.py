@@ -53,7 +53,7 @@ async def save_in_a_room(manager: Any, outputs: list[dict[str, Any]]) -> None:
 def test_document_that_is_shared_is_sealed_when_its_room_saves(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The room saves what its clients see; the file gets ciphertext. A refusal is told over the event bus, not shown."""
+    """The room saves what its clients see; the file gets ciphertext. A refusal is told over the event bus."""
     init_home(tmp_path / "home")
     service, told = Service(tmp_path / "home"), []
     (tmp_path / "root").mkdir()

@@ -62,10 +62,10 @@ class MemoryManager(ContentsManager):
         self.files: dict[str, dict[str, Any]] = {}
         self.clock = 0
 
-    def get(self, path, content=True, type=None, format=None, require_hash=False):
+    def get(self, path, content=True, **asked):
         if path not in self.files:
             raise HTTPError(404, "no such file")
-        if type == "file" and self.files[path]["type"] == "notebook":
+        if asked.get("type") == "file" and self.files[path]["type"] == "notebook":
             raise HTTPError(400, "a notebook is no file")
         found = copy.deepcopy(self.files[path])
         return found if content else found | {"content": None, "format": None}

@@ -22,12 +22,14 @@ from qnb.store.guarding import NotebookGuard
 from qnb.store.service import Service
 
 RELEASED = "energy released: -1.137"
+PICTURE = r"""%%qsecure confidential
+from IPython.display import Image
+picture = Image(data=b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(64)), format="png")
+_ = qnb.declassify(picture, "internal", reason="paper")"""
 CELLS = [
     "%load_ext qnb",
-    f"%%qsecure confidential\nimport qnb\nprint('inside')\n_ = qnb.declassify({RELEASED!r}, 'internal', reason='paper')",
-    "%%qsecure confidential\nfrom IPython.display import Image\n"
-    "picture = Image(data=b'\\x89PNG\\r\\n\\x1a\\n\\x00\\x00\\x00\\rIHDR' + bytes(range(64)), format='png')\n"
-    "_ = qnb.declassify(picture, 'internal', reason='paper')",
+    f"%%qsecure confidential\nimport qnb\n_ = qnb.declassify({RELEASED!r}, 'internal', reason='paper')\nprint(1)",
+    PICTURE,
     "%qnb status",
     "%%qsecure confidential --to age1stranger\nprint('inside')",
     "%%qsecure confidental\nprint('never')",

@@ -157,14 +157,14 @@ def verify_source(source: str, recorded: Mapping[str, str], digester: Digester) 
 
 
 def audit_notebook(
-    nb: object, *, log: LogAtHand | None, vkeys: VKeys | None, digester: Digester | None
+    nb: object, *, log: LogAtHand | None, vkeys: VKeys | Mapping[str, VKeys] | None, digester: Digester | None
 ) -> Iterator[Report]:
     """Check every sealed output of a notebook.
 
     Args:
         nb: a notebook as JSON gave it.
         log: the log at hand, None if there is none.
-        vkeys: the pinned keys; None to know the log at hand only.
+        vkeys: the pinned keys, or those of several logs by origin; None to know the log at hand only.
         digester: of the log at hand, keyed; None without its key.
 
     Yields:
@@ -192,7 +192,7 @@ def _audit_output(
     cell: dict[str, Any],
     notebook: str | None,
     log: LogAtHand | None,
-    vkeys: VKeys | None,
+    vkeys: VKeys | Mapping[str, VKeys] | None,
     digester: Digester | None,
 ) -> None:
     # 1. the ciphertext is the one that the output names
@@ -216,7 +216,8 @@ def _audit_output(
     here = log is not None and log.origin == receipt.origin
     view = _check_entry(report, sealed, receipt, log if here else None)
     # 4. the entry is in the tree of the checkpoint, 5. which the log's keys signed
-    _check_receipt(report, receipt, vkeys or (log.vkeys if log is not None and here else None))
+    pinned = vkeys.get(receipt.origin) if isinstance(vkeys, Mapping) else vkeys
+    _check_receipt(report, receipt, pinned or (log.vkeys if log is not None and here else None))
     # 6. which is the beginning of the log at hand
     if log is None or not here:
         report.skipped("log", f"the log `{receipt.origin}` is not at hand")

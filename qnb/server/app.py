@@ -43,6 +43,10 @@ class QnbServer(ExtensionApp):
         help="Names of the users who may open with this account's identity. Empty: whoever the server lets in. On "
         "JupyterHub the default is the server's owner.",
     ).tag(config=True)
+    signers = List(
+        Unicode(),
+        help="Public keys of other logs whose entries are believed: files (a colleague's log.vkey), or keys.",
+    ).tag(config=True)
     request_burst = Int(60, min=1, help="Requests that a user may make at once.").tag(config=True)
     requests_per_second = Float(10.0, min=0.001, help="Requests a second that a user may make on end.").tag(config=True)
     passphrase_burst = Int(5, min=1, help="Wrong passphrases that may be tried at once, by all users.").tag(config=True)
@@ -73,7 +77,7 @@ class QnbServer(ExtensionApp):
     def initialize_handlers(self) -> None:
         """Called by jupyter_server."""
         parts = Parts(
-            desk=Desk(self._service, self._keeper, self.openers),
+            desk=Desk(self._service, self._keeper, self.openers, self.signers),
             limits=Limits(self.request_burst, self.requests_per_second),
             passphrases=Bucket(self.passphrase_burst, self.passphrases_per_minute / 60),
             pool=self._pool,

@@ -46,6 +46,7 @@ _KINDS_BY_CODE = {
     "rate-limited": "rate-limited",
     "no-log-key": "unavailable",
     "foreign-key": "unavailable",
+    "vkey": "unavailable",
     "no-recipient": "unavailable",
 }
 

@@ -25,7 +25,7 @@ from qnb.store.config import principal
 from qnb.store.outputs import seal_standing_outputs
 from qnb.store.sealing import OpenedNotebook, unseal_notebook
 from qnb.store.service import Service
-from qnb.store.verifying import load_vkeys, log_at_hand
+from qnb.store.verifying import load_signers, load_vkeys, log_at_hand
 
 _SCANNED = 20_000  # entries looked at for one page
 
@@ -37,12 +37,16 @@ class Desk:
         service: its policy, log and authority.
         keeper: its identity.
         openers: the users who may open; empty for everybody whom the server lets in.
+        signers: public keys of other logs: files or keys.
     """
 
-    def __init__(self, service: Service, keeper: IdentityKeeper, openers: Sequence[str] = ()) -> None:
+    def __init__(
+        self, service: Service, keeper: IdentityKeeper, openers: Sequence[str] = (), signers: Sequence[str] = ()
+    ) -> None:
         self._service = service
         self._keeper = keeper
         self._openers = frozenset(openers)
+        self._signers = tuple(signers)
         self._sequence = 0
 
     # --- identity ----------------------------------------------------------------------------------------------------
@@ -258,7 +262,8 @@ class Desk:
         with self._service.lock:
             record = self._service.record()
             log = None if record is None else log_at_hand(record, load_vkeys(self._service.home))
-            return list(audit_notebook(nb, log=log, vkeys=None, digester=self._service.digester()))
+            signers = load_signers(self._signers)
+            return list(audit_notebook(nb, log=log, vkeys=signers, digester=self._service.digester()))
 
 
 def _notebook_of(notebook: str | None, items: list[dict[str, Any]]) -> dict[str, Any]:

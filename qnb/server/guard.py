@@ -192,13 +192,14 @@ class _Guarded:
         text = decode_text(content, model.get("format"))
         if text is None:
             return model
-        nb = parse_text(text)
-        if nb is None:
+        parsed = parse_text(text)
+        if parsed is None:
             if path.endswith(".ipynb") and text.strip():
                 yield from self._unreadable(text, path, in_loop=in_loop)
             return model
+        nb, repeated = parsed
         guarded = yield from self._guarded(nb, path, in_loop=in_loop)
-        if guarded is None or guarded.notebook is nb:
+        if guarded is None or (guarded.notebook is nb and not repeated):
             return model
         return {**model, "content": encode_text(guarded.notebook, model.get("format"))}
 
@@ -267,7 +268,8 @@ class _Guarded:
         nb: Any = None if model is None else model["content"]
         if isinstance(nb, str):
             text = decode_text(nb, model["format"])
-            nb = None if text is None else parse_text(text)
+            parsed = None if text is None else parse_text(text)
+            nb = None if parsed is None else parsed[0]
         return None if nb is None else notebook_id(nb)
 
     def _work(self, act: Callable[[], Any], *, in_loop: bool | None) -> Callable[[], Any]:

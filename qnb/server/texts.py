@@ -36,15 +36,26 @@ def looks_like_notebook(start: str) -> bool:
     return not shown or shown.startswith("{")
 
 
-def parse_text(text: str) -> dict[str, Any] | None:
-    """The notebook that a text is; None for any other text."""
+def parse_text(text: str) -> tuple[dict[str, Any], bool] | None:
+    """The notebook that a text is, and whether the text holds more than the notebook; None for another text.
+
+    Of a key that is given twice, a reader sees the last value, and a file holds both.
+    """
     if not looks_like_notebook(text[:_HEAD] or " ") or not ('"nbformat"' in text or "\\u" in text):
         return None
+    repeated = False
+
+    def take(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal repeated
+        value = dict(pairs)
+        repeated |= len(value) != len(pairs)
+        return value
+
     try:
-        value = json.loads(text.removeprefix("\ufeff"))
+        value = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=take)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) and "nbformat" in value else None
+    return (value, repeated) if isinstance(value, dict) and "nbformat" in value else None
 
 
 def encode_text(nb: dict[str, Any], kind: object) -> str:

@@ -38,7 +38,7 @@ from qnb.store.sealing import highest
 from qnb.store.service import Service
 
 _IDS = re.compile(r'"id"\s*:\s*"([^"\\]{1,64})"')
-_REMEMBERED = 512  # outputs sealed in place: a front end that does not reload sends them in clear again at each save
+_REMEMBERED = 64 << 20  # bytes of outputs sealed in place: a front end that keeps the plaintext sends it at each save
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,7 @@ class NotebookGuard:
         self._service = service
         self._sequence = 0
         self._kept: OrderedDict[bytes, dict[str, Any]] = OrderedDict()
+        self._kept_bytes = 0
 
     def wants_id(self, nb: object) -> bool:
         """Whether a notebook has no id and may need one: something in it is, or is to be, sealed."""
@@ -257,10 +258,14 @@ class NotebookGuard:
             sequence=self._sequence,
             decision=work.decisions[label],
         )
-        self._kept[key] = data
-        while len(self._kept) > _REMEMBERED:
-            self._kept.popitem(last=False)
+        self._keep(key, data)
         return data
+
+    def _keep(self, key: bytes, data: dict[str, Any]) -> None:
+        self._kept[key] = data
+        self._kept_bytes += _size(data)
+        while self._kept_bytes > _REMEMBERED:
+            self._kept_bytes -= _size(self._kept.popitem(last=False)[1])
 
     # --- what may stand in clear -------------------------------------------------------------------------------------
 
@@ -393,6 +398,10 @@ def _written(
         new["metadata"] = metadata
     unchanged = not changed and "metadata" in whole and new.get("metadata") is whole["metadata"]
     return Guarded(whole if unchanged else new, named, sealed, widgets, minted)
+
+
+def _size(data: dict[str, Any]) -> int:
+    return len(data[MIME]["age"])
 
 
 def _key(*values: object) -> bytes:

@@ -5,11 +5,13 @@ Enters: the account's home. Leaves: what `qnb.core.verify` takes. Never: a chang
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from qnb.core.checkpoint import VKeys, parse_signer, parse_vkeys
 from qnb.core.digester import Digester
 from qnb.core.verify import LogAtHand
+from qnb.errors import ConfigError
 from qnb.store.files import read_private
 from qnb.store.record import Record
 
@@ -18,6 +20,26 @@ def load_vkeys(home: Path) -> VKeys | None:
     """The account's own public keys; None where there are none."""
     path = home / "log.vkey"
     return parse_vkeys(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def load_signers(keys: Iterable[str]) -> dict[str, VKeys]:
+    """The public keys of other logs, by origin.
+
+    Args:
+        keys: files (a colleague's `log.vkey`), or keys as they stand in one.
+
+    Raises:
+        ConfigError: one cannot be read, or does not parse.
+    """
+    found = {}
+    for key in keys:
+        try:
+            text = Path(key).read_text(encoding="utf-8") if "\n" not in key and Path(key).is_file() else key
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError("vkey", f"`{key}` cannot be read as a key file", "give the signer's log.vkey") from None
+        vkeys = parse_vkeys(text)
+        found[vkeys.origin] = vkeys
+    return found
 
 
 def load_digester(home: Path) -> Digester | None:

@@ -207,6 +207,14 @@ def test_notebook_that_is_saved_as_a_file_is_sealed(client: Any, kind: str, path
     assert bundle_of(client.saved(path))["label"] == "restricted//ip"
 
 
+def test_text_that_says_a_key_twice_is_written_anew(client: Any) -> None:
+    """A reader sees the last value, the file would hold both."""
+    text = json.dumps(notebook(cell(LABELLED)))
+    hidden = text.replace('"outputs": []', f'"outputs": {json.dumps([stream()])}, "outputs": []')
+    assert client.save("twice.ipynb", hidden, type="file", format="text").status in (200, 201)
+    assert cell_of(client.saved("twice.ipynb"))["outputs"] == []
+
+
 @pytest.mark.parametrize("kind", ["text", "base64"])
 def test_upload_in_pieces_is_held_back_until_it_is_whole(client: Any, kind: str) -> None:
     """No piece is written unseen: after each of them the server's files hold nothing in clear."""

@@ -244,6 +244,23 @@ def test_body_that_does_not_fit_is_invalid(client: Any, name: str) -> None:
     problem(client.post(f"qnb/{name}", {}), 400, "invalid")
 
 
+def test_output_of_a_colleagues_log_is_vouched_for_by_pinned_keys(
+    client: Any, server: Any, start_server: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The log is not at hand there; with its public keys in the settings the entry is believed, without them not."""
+    item = sealed(client)
+    for keys, vouched in (([str(server.home / "log.vkey")], True), ([], False)):
+        base = tmp_path_factory.mktemp("colleague")
+        init_home(base / "home", identity=False)
+        (base / "home" / "identity").write_bytes((server.home / "identity").read_bytes())
+        (base / "home" / "identity").chmod(0o600)
+        colleague = start_server(base, f"c.QnbServer.signers = {keys!r}\n").browser()
+        answer = agreed(colleague.post("qnb/unseal", item), "Unsealed")
+        assert answer["verification"]["vouched"] is vouched
+        steps = {step["name"]: step["held"] for step in answer["verification"]["steps"]}
+        assert (steps["checkpoint"], steps["log"]) == (True if vouched else None, None)
+
+
 def test_body_beyond_the_bound_is_refused(
     start_server: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

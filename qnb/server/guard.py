@@ -177,8 +177,15 @@ class _Guarded:
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
-    def _checked(self, model: Model, path: str, *, in_loop: bool | None = None) -> Steps:
+    def _checked(self, model: Model, path: str, *, in_loop: bool | None = None, lies_there: bool = False) -> Steps:
         """The model as it may be written.
+
+        Args:
+            model: with its content.
+            path: of the file.
+            in_loop: whether work goes to a thread; None for the manager's own way.
+            lies_there: whether it is written already, so that an id that is missing is no reason to write it anew: a
+                front end would take that for somebody else's change.
 
         Raises:
             HTTPError: it may not.
@@ -186,7 +193,9 @@ class _Guarded:
         content = model.get("content")
         if isinstance(content, dict):
             guarded = yield from self._guarded(content, path, in_loop=in_loop)
-            return model if guarded is None or guarded.notebook is content else {**model, "content": guarded.notebook}
+            if guarded is None or guarded.notebook is content or (lies_there and not guarded.replaced):
+                return model
+            return {**model, "content": guarded.notebook}
         if not isinstance(content, str):
             return model
         text = decode_text(content, model.get("format"))
@@ -199,7 +208,8 @@ class _Guarded:
             return model
         nb, repeated = parsed
         guarded = yield from self._guarded(nb, path, in_loop=in_loop)
-        if guarded is None or (guarded.notebook is nb and not repeated):
+        kept = guarded is None or guarded.notebook is nb or (lies_there and not guarded.replaced)
+        if guarded is None or (kept and not repeated):
             return model
         return {**model, "content": encode_text(guarded.notebook, model.get("format"))}
 
@@ -215,7 +225,7 @@ class _Guarded:
         model = yield from self._stored(path)
         if model is None:
             raise self._failed(path)
-        checked = yield from self._checked(model, path)
+        checked = yield from self._checked(model, path, lies_there=True)
         if checked is not model:
             saved = yield lambda: self._own["save"](checked, path)
             self._note(path, saved)

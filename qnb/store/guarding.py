@@ -51,6 +51,7 @@ class Guarded:
         sealed: ids of the cells of which something was sealed now; `?` for a cell without an id.
         widgets: whether the state of widgets was left out.
         minted: whether the id is new.
+        replaced: whether anything but the id is other than it was.
     """
 
     notebook: dict[str, Any]
@@ -58,6 +59,7 @@ class Guarded:
     sealed: tuple[str, ...] = ()
     widgets: bool = False
     minted: bool = False
+    replaced: bool = False
 
 
 @dataclass(slots=True)
@@ -397,7 +399,7 @@ def _written(
             metadata["qnb"] = {**(own if isinstance(own, dict) else {}), "id": named}
         new["metadata"] = metadata
     unchanged = not changed and "metadata" in whole and new.get("metadata") is whole["metadata"]
-    return Guarded(whole if unchanged else new, named, sealed, widgets, minted)
+    return Guarded(whole if unchanged else new, named, sealed, widgets, minted, replaced=bool(changed) or widgets)
 
 
 def _size(data: dict[str, Any]) -> int:

@@ -268,6 +268,15 @@ def test_checkpoint_of_what_lies_there_in_clear_is_sealed(client: Any) -> None:
     assert client.post("api/contents/kept.ipynb/checkpoints").status == 201
 
 
+def test_file_with_nothing_in_clear_is_not_touched_by_a_checkpoint(client: Any) -> None:
+    """Front ends make one when they open a file; to rewrite it then, for an id, would look like another's change."""
+    plant(client.server, "opened.ipynb", notebook(cell(LABELLED)))
+    file = client.server.root / "opened.ipynb"
+    before = (file.stat().st_mtime_ns, file.read_bytes())
+    assert client.post("api/contents/opened.ipynb/checkpoints").status == 201
+    assert (file.stat().st_mtime_ns, file.read_bytes()) == before
+
+
 def test_checkpoint_from_before_the_label_comes_back_sealed(client: Any) -> None:
     """And the checkpoint itself is made anew, so that it does not keep what the file no longer holds."""
     before = notebook(cell("print(energies)", stream(), id_="c1"), id_="checkpoint")

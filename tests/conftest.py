@@ -24,7 +24,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 _START_SECONDS = 60
 # what these tests do not speak of, so that a server starts in a second
-_OFF = dict.fromkeys(("jupyterlab", "jupyter_lsp", "jupyter_server_terminals", "notebook_shim", "notebook"), False)
+_OFF = dict.fromkeys(
+    (
+        "jupyterlab",
+        "jupyter_lsp",
+        "jupyter_server_fileid",
+        "jupyter_server_terminals",
+        "jupyter_server_ydoc",
+        "notebook",
+        "notebook_shim",
+    ),
+    False,
+)
 
 
 @dataclass(frozen=True)

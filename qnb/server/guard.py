@@ -261,7 +261,7 @@ class _Guarded:
         if guarded is None:
             yield from self._unreadable(json.dumps(nb, default=repr), path, in_loop=in_loop)
         elif guarded.sealed or guarded.widgets:
-            self._notices.sealed(path, guarded)
+            self._notices.sealed(_key(path), guarded)
         return guarded
 
     def _unreadable(self, text: str, path: str, *, in_loop: bool | None) -> Steps:
@@ -302,14 +302,14 @@ class _Guarded:
         return when is not None and when == about.get("last_modified")
 
     def _refused(self, error: QnbError, path: str, nb: Model | None) -> HTTPError:
-        self._notices.refused(path, nb, error)
+        self._notices.refused(_key(path), nb, error)
         status = 403 if isinstance(error, DeniedError) else 422
         reason = " ".join(error.message.split())
         return HTTPError(status, f"qnb did not save: {reason}" + ("" if error.hint is None else f" ({error.hint})"))
 
     def _failed(self, path: str) -> HTTPError:
         error = ConfigError("guard-failed", "the save guard could not look at the notebook", "run `qnb doctor`")
-        self._notices.refused(path, None, error)
+        self._notices.refused(_key(path), None, error)
         return HTTPError(500, f"qnb did not save: {error.message} ({error.hint})")
 
 

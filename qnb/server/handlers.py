@@ -55,11 +55,15 @@ class QnbHandler(APIHandler):
         """The request's body, once it is known to be what the contract says."""
         return parse_body(self.request.body, name, self.parts.max_body)
 
-    async def answer(self, act: Callable[[], dict[str, Any]]) -> None:
-        """Do something in a thread, and answer with what it gives."""
-        wait = self.parts.limits.take(self.user)
+    async def prepare(self) -> None:  # type: ignore[override]  # the base says `Awaitable | None`
+        """Called by tornado before the method: who asks too often is told so before a body is read."""
+        await super().prepare()
+        wait = 0 if self.current_user is None else self.parts.limits.take(self.user)
         if wait:
             raise too_many(wait)
+
+    async def answer(self, act: Callable[[], dict[str, Any]]) -> None:
+        """Do something in a thread, and answer with what it gives."""
         loop = asyncio.get_running_loop()
         try:
             value = await loop.run_in_executor(self.parts.pool, act)
@@ -110,7 +114,6 @@ class UnlockHandler(QnbHandler):
         wait = bucket.take()
         if wait:
             raise too_many(wait)
-
         try:
             await self.answer(lambda: self.parts.desk.unlock(user, passphrase))
         except RefusedError as refused:

@@ -1,7 +1,8 @@
 """Uploads that come in pieces.
 
 Enters: contents models with a `chunk` number: 1, 2, … and -1 for the last. Leaves: the whole, once it is there.
-Never: lets a piece of a notebook through; holds more than a bound of them in memory, or anything on disk.
+Never: lets a piece of a file through that is called a notebook; holds more than a bound of them in memory, or anything
+on disk. Other files pass as they come, however large: one that becomes a notebook by renaming is looked at then.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qnb.errors import ConfigError
-from qnb.server.texts import looks_like_notebook
 
 _MOST_BYTES = 512 << 20
 _MOST_UPLOADS = 16
@@ -49,25 +49,23 @@ class Uploads:
             path: of the file.
 
         Returns:
-            The upload that the piece belongs to; None for a file that is no notebook and may pass as it comes.
+            The upload that the piece belongs to; None for a file that is called otherwise.
 
         Raises:
             ConfigError: a piece of a notebook whose beginning is not here, or not of its form, or too much of it.
         """
+        if not path.endswith(".ipynb"):
+            return None
         number, kind = model.get("chunk"), str(model.get("format") or "text")
         piece = self._decode(model.get("content"), kind)
         if number == 1:
             self._held.pop(path, None)
-            if not path.endswith(".ipynb") and not looks_like_notebook(piece[:64].decode("utf-8", "replace")):
-                return None
             self._held[path] = Upload(kind)
             while len(self._held) > _MOST_UPLOADS:
                 self._held.popitem(last=False)
         upload = self._held.get(path)
         if upload is None:
-            if path.endswith(".ipynb"):
-                raise ConfigError("upload-lost", "the beginning of this upload is not here", "upload the file again")
-            return None
+            raise ConfigError("upload-lost", "the beginning of this upload is not here", "upload the file again")
         if kind != upload.format:
             raise ConfigError("upload-mixed", "the pieces of this upload differ in form", "upload the file again")
         upload.pieces.append(piece)

@@ -50,7 +50,6 @@ class Guarded:
         id: `metadata.qnb.id`, None without one.
         sealed: ids of the cells of which something was sealed now; `?` for a cell without an id.
         widgets: whether the state of widgets was left out.
-        minted: whether the id is new.
         replaced: whether anything but the id is other than it was.
     """
 
@@ -58,7 +57,6 @@ class Guarded:
     id: str | None
     sealed: tuple[str, ...] = ()
     widgets: bool = False
-    minted: bool = False
     replaced: bool = False
 
 
@@ -141,9 +139,9 @@ class NotebookGuard:
             marked = [cell for cell in cells if cell.labels or directive_line(cell.source or "") is not None]
             named = found or known_id or _id_of_bundles(cells)
             if not exposed:
-                minted = named is None and bool(marked)
-                named = named or (str(uuid.uuid4()) if minted else None)
-                return _written(whole, cells, found, named, minted=minted)
+                if named is None and marked:
+                    named = str(uuid.uuid4())
+                return _written(whole, cells, found, named)
             if not marked:
                 return _written(whole, cells, found, named)
             work = _Work(named or str(uuid.uuid4()), self._service.policy(), record, self._service.digester())
@@ -153,9 +151,7 @@ class NotebookGuard:
             for cell in classified:
                 self._seal(cell, work)
         widgets = widget_state(whole)
-        return _written(
-            whole, cells, found, work.notebook, minted=named is None, sealed=tuple(work.sealed), widgets=widgets
-        )
+        return _written(whole, cells, found, work.notebook, sealed=tuple(work.sealed), widgets=widgets)
 
     def check_unreadable(self, text: str) -> None:
         """Look at a text that should be a notebook and is none, or one of an old format.
@@ -375,7 +371,6 @@ def _written(
     found: str | None,
     named: str | None,
     *,
-    minted: bool = False,
     sealed: tuple[str, ...] = (),
     widgets: bool = False,
 ) -> Guarded:
@@ -399,7 +394,7 @@ def _written(
             metadata["qnb"] = {**(own if isinstance(own, dict) else {}), "id": named}
         new["metadata"] = metadata
     unchanged = not changed and "metadata" in whole and new.get("metadata") is whole["metadata"]
-    return Guarded(whole if unchanged else new, named, sealed, widgets, minted, replaced=bool(changed) or widgets)
+    return Guarded(whole if unchanged else new, named, sealed, widgets, replaced=bool(changed) or widgets)
 
 
 def _size(data: dict[str, Any]) -> int:

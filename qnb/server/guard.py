@@ -118,7 +118,7 @@ class _Guarded:
         if isinstance(path, str):
             try:
                 yield from self._check_stored(path)
-            except HTTPError:
+            except Exception:  # whatever a manager raises: what could not be looked at does not stay
                 yield lambda: self._manager.delete(path)
                 raise
         return copied
@@ -133,7 +133,7 @@ class _Guarded:
         self._clean.pop(_key(path), None)
         try:
             sealed = yield from self._check_stored(path)
-        except HTTPError:
+        except Exception:  # as above
             if before is None:
                 yield lambda: self._manager.delete_file(path)
             else:

@@ -169,6 +169,27 @@ def test_copy_that_cannot_be_sealed_is_taken_away(guard: SaveGuard, monkeypatch:
     assert sorted(manager.files) == ["c.ipynb"]
 
 
+def test_copy_that_cannot_be_looked_at_is_taken_away(guard: SaveGuard) -> None:
+    """Also when the manager's own reading fails, with whatever error."""
+    manager = MemoryManager()
+    guard.install(manager)
+    manager.files["c.ipynb"] = model() | {"last_modified": 0}
+    reading = manager.get
+
+    def get(path: str, content: bool = True, **asked: Any) -> Any:
+        if path == "d.ipynb" and asked == {} and reading(path, content=False):
+            raise OSError("disk")
+        return reading(path, content, **asked)
+
+    manager.get = get
+    manager._qnb_guarded._own["copy"] = lambda from_path, to_path: (
+        manager.files.update({to_path: manager.files[from_path]}) or {"path": to_path}
+    )
+    with pytest.raises(OSError, match="disk"):
+        manager.copy("c.ipynb", "d.ipynb")
+    assert sorted(manager.files) == ["c.ipynb"]
+
+
 def failing(error: Exception) -> Callable[..., Any]:
     def fail(*_: Any, **__: Any) -> Any:
         raise error

@@ -21,13 +21,17 @@ from rows import Row, report
 
 from qnb.core.circuits import describe
 from qnb.kernel import intercept
-from qnb.model import Call, Outcome
+from qnb.model import Call, Outcome, Retrieval
 
 
 class Yes:
     """Decides in no time and records nothing."""
 
     def begin(self, call: Call) -> Yes:  # noqa: ARG002 -- says yes to whatever is asked
+        """Yes."""
+        return self
+
+    def retrieve(self, retrieval: Retrieval) -> Yes:  # noqa: ARG002 -- as above
         """Yes."""
         return self
 

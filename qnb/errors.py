@@ -37,6 +37,10 @@ class QnbError(Exception):
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\nhint: {self.hint}"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """A denial in a worker process is to arrive as what it is: one that does not unpickle breaks its pool."""
+        return _restored, (type(self), self.code, self.message, self.hint), dict(self.__dict__)
+
     def _render_traceback_(self) -> list[str]:
         """IPython shows these lines instead of a traceback, which could quote the cell's source and values."""
         return [f"{type(self).__name__}: {line}" if i == 0 else line for i, line in enumerate(str(self).splitlines())]
@@ -47,6 +51,12 @@ def _one_line(text: str) -> str:
     if not text.isprintable():
         text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _restored(cls: type[QnbError], code: str, message: str, hint: str | None) -> QnbError:
+    error = cls.__new__(cls, message)
+    QnbError.__init__(error, code, message, hint)
+    return error
 
 
 class ConfigError(QnbError):

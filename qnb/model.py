@@ -58,12 +58,14 @@ class Backend:
 
     `name` is the backend's own name and can be anything the caller chose; `cls` is the qualified class
     (`qiskit_aer.backends.aer_simulator.AerSimulator`) and is None only in questions asked by name (`policy explain`).
+    The calibration is the one that the object held when the circuit was handed over: its time and its digest.
     """
 
     name: str | None
     cls: str | None = None
     version: str | None = None
     calibration_time: str | None = None
+    calibration: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,19 @@ class Call:
     seed: int | None = None
     precision: float | None = None
     private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """The fetching of the results of a job that this session did not see submitted.
+
+    Attributes:
+        backend: where it ran, as far as the job says; else the class of the job.
+        job: the provider's id of it; None when it has none.
+    """
+
+    backend: Backend
+    job: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "seal": ("qnb.cli.seal:seal", "seal a file for the recipients of a label"),
     "verify": ("qnb.cli.verify:verify", "check the log, or each sealed output of a notebook"),
     "log": ("qnb.cli.log:log", "list and show the entries"),
+    "keys": ("qnb.cli.keys:keys", "who can open what: recipients, dataset keys, your identity"),
     "policy": ("qnb.cli.policy:policy", "show, check and explain the policy"),
     "doctor": ("qnb.cli.doctor:doctor", "the posture of this account, with remedies"),
 }

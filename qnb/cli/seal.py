@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
 
+from qnb.cli.asking import ask_passphrase, ask_passphrase_of, at_terminal
 from qnb.core.notebook import Opened, explain_finding
-from qnb.core.seal import Identity
-from qnb.errors import ConfigError, QnbError
+from qnb.errors import ConfigError, NoIdentityMatchError, QnbError
 from qnb.store.authority import Authority
 from qnb.store.config import home
-from qnb.store.keys import load_identities
+from qnb.store.keychain import Keychain
 from qnb.store.sealing import load_notebook, save_notebook, seal_file, sniff, unseal_file, unseal_notebook
 
 _BAR_FROM = 8 << 20  # bytes; smaller files are done before a bar is drawn
@@ -34,7 +34,10 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--label", required=True, help="What the content is: LEVEL or LEVEL//CATEGORY,…")
 @click.option("-o", "--output", default=None, metavar="OUT", help="Default: FILE.age. `-` is the standard output.")
 @click.option(
-    "--to", multiple=True, metavar="RECIPIENT", help="Also for this group or recipient of the policy, or age1pq1…"
+    "--to",
+    multiple=True,
+    metavar="RECIPIENT",
+    help="Also for this group or recipient of the policy, or age1pq1…; a dataset key instead of the level's own.",
 )
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -82,18 +85,19 @@ def unseal(
 
     Example: qnb unseal analysis.ipynb
     """
-    ask = _ask_passphrase if _at_terminal() else None
+    ask = ask_passphrase if at_terminal() else None
 
-    def keys() -> Sequence[Identity]:
-        return load_identities(identities or (_own_identity(),), ask)
-
+    keys = Keychain(home(), ask_passphrase_of if at_terminal() else None, identities)
     if sniff(file) == "age":
         if cell is not None:
             raise ConfigError("not-a-notebook", f"`{file}` is an age file and has no cells", "leave `--cell` out")
         plain = file.with_suffix("") if file.suffix == ".age" else file.with_name(file.name + ".unsealed")
         target = _target(output, plain, as_json=as_json)
         with Authority.open(home()) as authority, _progress(file, "opening", quiet=as_json) as progress:
-            opened = unseal_file(authority, file, target, keys, ask, replace=force, progress=progress)
+            try:
+                opened = unseal_file(authority, file, target, keys, ask, replace=force, progress=progress)
+            except NoIdentityMatchError as error:
+                raise keys.explain_file(error, file) from None
         result = {
             "output": _shown(target),
             "digest": f"sha256:{opened.digest.hex()}",
@@ -111,7 +115,7 @@ def unseal(
 def _unseal_notebook(
     file: Path,
     target: Path | BinaryIO,
-    keys: Callable[[], Sequence[Identity]],
+    keys: Keychain,
     cell: str | None,
     *,
     force: bool,
@@ -122,7 +126,7 @@ def _unseal_notebook(
     nb = load_notebook(file)
     with Authority.open(home()) as authority:
         named = str(target) if isinstance(target, Path) else None
-        notebook = unseal_notebook(authority, nb, keys, named, cell)
+        notebook = unseal_notebook(authority, nb, keys, named, cell, explain=keys.explain)
     failed = [opened for opened, _ in notebook.outputs if opened.error is not None]
     if len(failed) == len(notebook.outputs) and failed[0].error is not None:
         raise failed[0].error
@@ -181,22 +185,6 @@ def _stdout() -> BinaryIO:
 
 def _shown(target: Path | BinaryIO) -> str:
     return str(target) if isinstance(target, Path) else "standard output"
-
-
-def _own_identity() -> Path:
-    path = home() / "identity"
-    if not path.exists():
-        raise ConfigError("no-identity", f"there is no identity at `{path}`", "name one with `-i`, or run `qnb init`")
-    return path
-
-
-def _at_terminal() -> bool:
-    return sys.stdin.isatty()
-
-
-def _ask_passphrase() -> str:
-    answer: str = click.prompt("passphrase", hide_input=True, err=True)
-    return answer
 
 
 @contextmanager

@@ -27,15 +27,16 @@ from qnb.errors import (
 
 _MAX_FAULTS = 50  # of one step that are named one by one
 _PREFIX = 16  # bytes of a leaf hash that are kept to find repeated entries
-# kind -> the action of the decision that it answers; the last two are recorded without one where the policy's handling
-# or the start of a session is the reason
+# kind -> the actions of the decisions that it answers. A seal that answers a share is a rewrap; a key, a change of
+# who reads. Some are recorded without one, where the policy's handling or the start of a session is the reason
 _ANSWERS = {
-    "execution": "execute",
-    "retrieval": "retrieve",
-    "unseal": "unseal",
-    "share": "share",
-    "declassify": "declassify",
-    "seal": "seal",
+    "execution": ("execute",),
+    "retrieval": ("retrieve",),
+    "unseal": ("unseal",),
+    "share": ("share",),
+    "declassify": ("declassify",),
+    "seal": ("seal", "share"),
+    "key": ("share",),
 }
 _MAY_STAND_ALONE = frozenset({"seal", "policy", "key"})
 
@@ -268,7 +269,7 @@ class _Story:
             raise VerificationError("no-decision", f"{where} answers no decision before it")
         if not decision.allow:
             raise VerificationError("denied", f"{where} was done although entry {view.decision} denied it")
-        if decision.action != _ANSWERS.get(view.kind) or decision.session != view.session:
+        if decision.action not in _ANSWERS.get(view.kind, ()) or decision.session != view.session:
             raise VerificationError(
                 "other-decision", f"{where} answers entry {view.decision}, which is about another act"
             )

@@ -64,11 +64,12 @@ def describe_backend(backend: Backend | None, listed: str | None, digester: Dige
         "class": backend.cls,
         "version": backend.version,
         "calibrationTime": backend.calibration_time,
+        "calibration": None if backend.calibration is None else backend.calibration.hex(),
     }
     if listed is not None:
         return {"name": listed, **facts, "unlisted": None}
     unlisted = digester.commit("backend", {"name": backend.name, **facts})
-    return {"name": None, "class": None, "version": None, "calibrationTime": None, "unlisted": unlisted}
+    return {"name": None, **dict.fromkeys(facts), "unlisted": unlisted}
 
 
 def describe_error(name: str | None, digester: Digester) -> Json:

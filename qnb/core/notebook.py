@@ -8,7 +8,7 @@ Spec: nbformat 4; DESIGN.md "Formats".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -128,7 +128,7 @@ def find_outputs(nb: object, cell: str | None = None) -> list[Opened]:
 
 def open_notebook(
     nb: object,
-    identities: Sequence[Identity],
+    identities: Iterable[Identity],
     cell: str | None = None,
     check: Callable[[SealedOutput], object] | None = None,
     found: Sequence[Opened] | None = None,

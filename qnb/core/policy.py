@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import cedarpy
 
+from qnb.core.datasets import check_datasets, choose_recipients
 from qnb.core.labels import Scheme, suggest
 from qnb.core.policy_file import OS_USER, UNKNOWN_ZONE, BackendRow, PolicyFile, is_recipient, parse_policy_file
 from qnb.core.policy_rules import NOT_NAMED, Answer, Rule, Rules, entity, fill, parse_rules, reference, uid
@@ -49,6 +50,7 @@ def parse_policy(toml: bytes, cedar: bytes, schema: bytes) -> Policy:
         PolicyError: any of them does not parse, validate or fit the others; the message begins with the file's name.
     """
     data = parse_policy_file(toml)
+    check_datasets(data)
     policy = Policy(data, parse_rules(cedar, schema, data), digest_policy(toml, cedar, schema))
     policy.try_each_action()
     return policy
@@ -134,6 +136,15 @@ class Policy:
                     f"did you mean `{near}`?" if near else f"known: {', '.join(self.recipient_names()) or 'none'}",
                 )
         return tuple(found)
+
+    def sealed_to(self, label: Label, to: Sequence[str] = ()) -> tuple[str, ...]:
+        """Names of those that something of a label is sealed to: the level's own and `to`, or a dataset key alone.
+
+        Raises:
+            ConfigError: `to` puts others beside a dataset key, who could read after it was destroyed.
+            LabelError: the label is not in the scheme.
+        """
+        return choose_recipients(self._data, self.handling(label).recipients, tuple(to))
 
     def recipient_names(self) -> tuple[str, ...]:
         """Groups, then recipients, in the policy's order."""

@@ -14,7 +14,7 @@ import itertools
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from qnb.core.labels import Scheme, suggest
@@ -65,7 +65,10 @@ class BackendRow:
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """What `qnb.toml` says. `groups` holds recipient names and recipient strings, as written."""
+    """What `qnb.toml` says. `groups` holds recipient names and recipient strings, as written.
+
+    `datasets`: name of a recipient whose identity is a file of its own -> groups and recipients that it is sealed for.
+    """
 
     scheme: Scheme
     handling: Mapping[str, Handling]
@@ -74,6 +77,7 @@ class PolicyFile:
     roles: Mapping[str, tuple[str, ...]]
     recipients: Mapping[str, str]
     groups: Mapping[str, tuple[str, ...]]
+    datasets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def is_recipient(text: str) -> bool:
@@ -101,11 +105,12 @@ def parse_policy_file(data: bytes) -> PolicyFile:
     zones = _zones(root.table("zones"))
     recipients = _recipients(root.table("recipients"))
     groups = _groups(root.table("groups"), recipients)
+    datasets = _datasets(root, recipients, groups)
     handling = _handling(root.table("levels"), scheme, zones, recipients, groups)
     backends = tuple(_backend(row, zones) for row in root.rows("backends"))
     roles = _roles(root.table("roles"))
     root.close()
-    return PolicyFile(scheme, handling, zones, backends, roles, recipients, groups)
+    return PolicyFile(scheme, handling, zones, backends, roles, recipients, groups, datasets)
 
 
 class _Table:
@@ -266,6 +271,23 @@ def _groups(table: _Table, recipients: Mapping[str, str]) -> dict[str, tuple[str
         _resolve(table, key, (name for name in members if not is_recipient(name)), recipients, "recipient")
         groups[key] = members
     return groups
+
+
+def _datasets(
+    root: _Table, recipients: Mapping[str, str], groups: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """`[datasets]`, which may be left out."""
+    datasets: dict[str, tuple[str, ...]] = {}
+    if not root.has("datasets"):
+        return datasets
+    table = root.table("datasets")
+    _resolve(table, "", table.keys, recipients, "recipient")
+    for key in table.keys:
+        datasets[key] = table.texts(key)
+        _resolve(table, key, datasets[key], (*groups, *recipients), "group or recipient")
+        if not datasets[key]:
+            raise table.error(key, "has no members", "name a group, or `qnb keys remove` the key")
+    return datasets
 
 
 def _check_recipient(table: _Table, key: str, text: str) -> None:

@@ -6,8 +6,8 @@ something that nobody looked at, a secret or a labelled name in a fact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from qnb.model import Finding
 
@@ -20,9 +20,14 @@ class AccountFacts:
 
     Attributes:
         home: path of QNB_HOME.
-        home_mode, identity_mode, log_key_mode: permission bits, None when there is no such file.
+        home_mode, identity_mode, log_key_mode: permission bits; None when there is no such file of this account's own.
         network_filesystem: its type when the home lies on one.
-        identity: `missing`, `plain`, `passphrase`, or None when it cannot be read.
+        identity: `missing`, `plain`, `passphrase`, `keyring`, `mounted`, or None when it cannot be read.
+        identity_named: whether the policy names its recipient; None when either is not known.
+        retired_plain: identities that a rotation kept and that lie in clear.
+        left: dataset keys -> how many that are no members any more may have their file.
+        shredded: names of keys that were destroyed -> when.
+        returned: names of those of them whose file is back.
         policy_error: why the policy cannot be used, None when it can.
         policy_packaged: True when the default inside the package is in force and no folder of the account's own.
         readers: classified level -> number of recipients its outputs are sealed to.
@@ -39,6 +44,11 @@ class AccountFacts:
     log_key_mode: int | None = None
     network_filesystem: str | None = None
     identity: str | None = None
+    identity_named: bool | None = None
+    retired_plain: int = 0
+    left: Mapping[str, int] = field(default_factory=dict)
+    shredded: Mapping[str, str] = field(default_factory=dict)
+    returned: tuple[str, ...] = ()
     policy_error: str | None = None
     policy_packaged: bool | None = None
     readers: Mapping[str, int] | None = None
@@ -54,11 +64,43 @@ def assess_account(facts: AccountFacts) -> list[Finding]:
     found = [
         *_assess_home(facts),
         *_assess_keys(facts),
+        *_assess_readers(facts),
+        *_assess_datasets(facts),
         *_assess_policy(facts),
         *_assess_log(facts),
         *_assess_zones(facts),
     ]
     return sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity))
+
+
+def assess_guard(missing: Iterable[str], unguarded: Iterable[str]) -> list[Finding]:
+    """Say what follows from how a kernel is guarded.
+
+    Args:
+        missing: qualified names of methods that should be guarded and are not.
+        unguarded: names of loaded packages that can execute circuits and that nothing guards.
+    """
+    found = [
+        Finding(
+            "guard-removed",
+            "high",
+            f"`{name}` is not guarded: what runs by it is neither decided nor recorded, and no classified cell runs",
+            "restart the kernel and load qnb again; delete an attribute that hides a method of its class",
+            {"name": name},
+        )
+        for name in missing
+    ]
+    found += [
+        Finding(
+            "package-not-guarded",
+            "medium",
+            f"`{name}` is loaded, and what it executes is neither decided nor recorded",
+            "run circuits with Qiskit, or do not load it into a kernel with classified work",
+            {"name": name},
+        )
+        for name in unguarded
+    ]
+    return found
 
 
 def holds(findings: list[Finding]) -> bool:
@@ -100,8 +142,26 @@ def _assess_keys(facts: AccountFacts) -> Iterator[Finding]:
             "identity-unprotected",
             "medium",
             "the identity is protected by its file mode alone: whoever copies the file can open everything",
-            "make one with a passphrase: move it away, run `qnb init` in a terminal, and keep the old one for reading",
+            "`qnb keys lock` puts it under a passphrase",
         )
+    if facts.identity != "plain" and facts.retired_plain:
+        yield Finding(
+            "identity-unprotected",
+            "medium",
+            f"{facts.retired_plain} identities kept from before a rotation lie in clear and open what is not rewrapped",
+            "`qnb keys lock` puts them under a passphrase",
+            {"count": facts.retired_plain},
+        )
+    if facts.identity_named is False:
+        yield Finding(
+            "identity-not-named",
+            "low",
+            "the policy does not name this account's recipient: nothing is sealed for it",
+            "have a data owner add it: `qnb keys show --recipient`, `qnb keys add NAME RECIPIENT --group owners`",
+        )
+
+
+def _assess_readers(facts: AccountFacts) -> Iterator[Finding]:
     if facts.readers is not None:
         for level, count in facts.readers.items():
             if count == 0:
@@ -117,8 +177,37 @@ def _assess_keys(facts: AccountFacts) -> Iterator[Finding]:
             "no-recovery",
             "medium",
             "no recovery recipient: with the identity lost, everything sealed is lost",
-            "back up the identity, and name a second recipient in the group `recovery` of the policy",
+            "`qnb keys backup identity.svg`, and name that of a key in a safe: "
+            "`qnb keys add recovery-key RECIPIENT --group recovery`",
         )
+
+
+def _assess_datasets(facts: AccountFacts) -> Iterator[Finding]:
+    for name, count in facts.left.items():
+        yield Finding(
+            "dataset-key-held",
+            "medium",
+            f"{count} recipients that left may still hold the dataset key `{name}` and open what is sealed under it",
+            f"`qnb keys rotate {name}`, give its members the new file, and rewrap",
+            {"key": name, "count": count},
+        )
+    for name, time in facts.shredded.items():
+        if name in facts.returned:
+            yield Finding(
+                "shredded-key-back",
+                "high",
+                f"the key `{name}`, shredded at {time}, is back: what was erased could be opened with its file",
+                f"find out where it came from, then `qnb keys shred {name}`",
+                {"key": name, "time": time},
+            )
+        else:
+            yield Finding(
+                "key-shredded",
+                "info",
+                f"the key `{name}` was shredded at {time}: what was sealed under it is erased here",
+                "destroy its copies in backups and in other homes too",
+                {"key": name, "time": time},
+            )
 
 
 def _assess_policy(facts: AccountFacts) -> Iterator[Finding]:

@@ -170,7 +170,9 @@ def execution_statement(
             for i, circuit in enumerate(call.circuits)
         ]
     else:
-        subjects = _circuit_subjects(call.circuits, digester)
+        subjects = _circuit_subjects(call.circuits, digester) or [
+            _plain_subject("policy", bytes.fromhex(decision.policy_digest))  # no circuit is known, as in a decision
+        ]
     predicate = _common(context, digester)
     predicate |= {
         "decision": decision.entry,
@@ -326,17 +328,46 @@ def policy_statement(context: Context, policy: str, previous: str | None, digest
     return _statement("policy", [{"name": "policy", "digest": {"sha256": policy}}], predicate)
 
 
-def key_statement(context: Context, event: str, public: str, digester: Digester) -> Statement:
+def key_statement(
+    context: Context,
+    event: str,
+    public: str,
+    digester: Digester,
+    *,
+    decision: int | None = None,
+    name: str | None = None,
+    previous: str | None = None,
+    members: Iterable[str] = (),
+    erased: Iterable[str] | None = None,
+    ciphertexts: int | None = None,
+) -> Statement:
     """A change of keys.
 
     Args:
         context: who, where, when.
-        event: created, added, removed, rotated or shredded.
+        event: created, added, removed, rotated, resealed, shredded, locked or backed-up.
         public: the public text: a recipient string, or the two verifier keys of the log.
         digester: keyed at classified levels.
+        decision: entry of the decision that allowed it, where there was one.
+        name: what the policy calls the key.
+        previous: of a rotation, the public text before.
+        members: of a dataset key, fingerprints of those that its identity is sealed to.
+        erased: of an erasure, fingerprints of all identities that were destroyed; else None.
+        ciphertexts: of an erasure, how many the log knows that were sealed to them.
     """
     digest = sha256(public.encode()).digest()
-    predicate = _common(context, digester) | {"event": event, "fingerprint": digest.hex()[:16]}
+    predicate = (
+        _common(context, digester)
+        | {
+            "event": event,
+            "fingerprint": digest.hex()[:16],
+            "decision": decision,
+            "name": name,  # the policy's own word, as in a decision
+            "previous": None if previous is None else sha256(previous.encode()).hexdigest()[:16],
+            "members": list(members),
+            "erasure": None if erased is None else {"fingerprints": list(erased), "ciphertexts": ciphertexts},
+        }
+    )
     return _statement("key", [_plain_subject("key", digest)], predicate)
 
 

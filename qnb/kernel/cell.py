@@ -49,6 +49,24 @@ class Cell:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+@dataclass(frozen=True, slots=True)
+class Passport:
+    """What a child process is told of the session that it belongs to; no key, no decision, nothing of a cell's content.
+
+    Attributes:
+        session: id of the session.
+        label: the effective label where the child was started.
+        notebook, cell: ids of the cell that started it.
+        purpose: the cell's.
+    """
+
+    session: str
+    label: Label
+    notebook: str | None
+    cell: str | None
+    purpose: str | None
+
+
 class Grant:
     """One decision and the evaluations that share it."""
 

@@ -22,28 +22,14 @@ from qnb.core.directive import Directive
 from qnb.core.seal import Recipient, parse_recipient
 from qnb.core.statement import Context, source_digest
 from qnb.errors import ConfigError, DeniedError, ExecutionError, LabelError, QnbError, SealError
-from qnb.kernel.cell import Cell, Grant
-from qnb.model import Action, Call, Decision, Label, Outcome, Request
+from qnb.kernel.cell import Cell, Grant, Passport
+from qnb.kernel.tickets import RetrievalTicket, Ticket
+from qnb.model import Action, Call, Decision, Label, Outcome, Request, Retrieval
 from qnb.store.authority import Authority
 from qnb.store.outputs import seal_outputs
 
 _FLUSH_SECONDS = 1.0
 _CURRENT: contextvars.ContextVar[Cell | None] = contextvars.ContextVar("qnb_cell", default=None)
-
-
-class Ticket:
-    """The right to run one evaluation, and the duty to say how it ended."""
-
-    def __init__(self, session: Session, cell: Cell, grant: Grant, call: Call) -> None:
-        self._session, self._cell, self._grant, self._call = session, cell, grant, call
-
-    def end(self, outcome: Outcome) -> None:
-        """Record how the evaluation ended.
-
-        Raises:
-            QnbError: it could not be recorded; the caller must withhold the result.
-        """
-        self._session.ended(self._cell, self._grant, self._call, outcome)
 
 
 class Session:
@@ -53,6 +39,7 @@ class Session:
         authority: decides, signs, appends.
         check_guard: names the hooks that are no longer in place.
         settle: follows what a cell submitted to its end, as far as it has ended.
+        unguarded: names the loaded packages that no guard reaches.
         clock: monotonic seconds.
     """
 
@@ -62,6 +49,7 @@ class Session:
         *,
         check_guard: Callable[[], list[str]],
         settle: Callable[[], None],
+        unguarded: Callable[[], list[str]] = list,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.authority = authority
@@ -71,6 +59,7 @@ class Session:
         self._raised_by: int | None = None
         self._check_guard = check_guard
         self._settle = settle
+        self._unguarded = unguarded
         self._clock = clock
         self._lock = threading.RLock()
         self._sequence = 0
@@ -152,7 +141,7 @@ class Session:
             )
         policy = self.authority.policy
         extra = cell.directive.to if cell.directive is not None else ()
-        names = (*policy.handling(cell.label).recipients, *extra)
+        names = policy.sealed_to(cell.label, extra)
         if extra:
             self._require(
                 Request(Action.SHARE, self.authority.principal, cell.label, purpose=cell.purpose, recipients=extra),
@@ -202,6 +191,22 @@ class Session:
                 self._flush(cell, grant)
             grant.begun += 1
             return Ticket(self, cell, grant, call)
+
+    def retrieve(self, retrieval: Retrieval) -> RetrievalTicket:
+        """Ask whether the results of a job that nobody saw submitted may be fetched; durable before this returns.
+
+        Raises:
+            DeniedError: the policy says no.
+            QnbError: no decision could be made or recorded; nothing may be fetched.
+        """
+        cell = self.current_cell()
+        if cell.state != "running":
+            cell = self._outside
+        request = Request(
+            Action.RETRIEVE, self.authority.principal, cell.label, purpose=cell.purpose, backend=retrieval.backend
+        )
+        with cell.lock:
+            return RetrievalTicket(self, cell, self._require(request, cell), retrieval)
 
     def _request(self, cell: Cell, call: Call) -> Request:
         return Request(
@@ -359,4 +364,28 @@ class Session:
             "log": self.authority.origin,
             "entries": self.authority.size,
             "guard_missing": self._check_guard(),
+            "guard_does_not_reach": self._unguarded(),
         }
+
+    # --- children ----------------------------------------------------------------------------------------------------
+
+    def passport(self) -> Passport:
+        """What a process that is started now needs to go on with this session's label."""
+        cell = self.current_cell()
+        if cell.state != "running":
+            cell = self._outside
+        return Passport(self.id, cell.label, cell.notebook_id, cell.cell_id, cell.purpose)
+
+    def adopt(self, passport: Passport) -> None:
+        """Go on, in another process, where the session that gave the passport stood: outside any cell, at its label.
+
+        Nobody ends a cell in a child, so that each evaluation is recorded at once; decisions and locks are its own.
+        """
+        self.id = passport.session
+        self._lock = threading.RLock()
+        classified = self.authority.policy.handling(passport.label).seal
+        self._outside = self._latest = Cell(0, passport.label, classified)
+        self._outside.notebook_id, self._outside.cell_id = passport.notebook, passport.cell
+        self._outside.purpose = passport.purpose
+        self.high_water = passport.label
+        _CURRENT.set(None)

@@ -9,19 +9,21 @@ Everything here blocks (scrypt, fsync, decryption): it is called in a thread, ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from qnb.core.digester import canonical
 from qnb.core.entry import EntryView, parse_statement, worst_status
 from qnb.core.listing import list_entry
 from qnb.core.notebook import Opened
+from qnb.core.seal import Identity
 from qnb.core.seal.output import MIME
 from qnb.core.verify import Report, audit_notebook
 from qnb.errors import ConfigError, QnbError, StorageError, VerificationError
 from qnb.server.contract import describe, error_reply
 from qnb.server.identity import IdentityKeeper
 from qnb.store.config import principal
+from qnb.store.keychain import Keychain
 from qnb.store.outputs import seal_standing_outputs
 from qnb.store.sealing import OpenedNotebook, unseal_notebook
 from qnb.store.service import Service
@@ -250,9 +252,13 @@ class Desk:
         return [answers[number] for number in range(len(items))]
 
     def _open(self, user: str, nb: dict[str, Any]) -> OpenedNotebook | QnbError:
-        authority = self._service.authority()
+        authority, home = self._service.authority(), self._service.home
+
+        def keys() -> Iterable[Identity]:
+            return Keychain(home, None, unlocked=self._keeper.take(user))()
+
         try:
-            return unseal_notebook(authority, nb, lambda: self._keeper.take(user), None)
+            return unseal_notebook(authority, nb, keys, None, explain=Keychain(home, None).explain)
         except StorageError:  # what was opened could not be recorded: nothing is shown
             raise
         except QnbError as error:

@@ -1,8 +1,9 @@
 """The identity in the server process: unlocked by a user, for that user, and forgotten after an idle time.
 
 Enters: a passphrase, who gives it, the time. Leaves: identities for one opening.
-Never: writes a passphrase or a key anywhere, or hands one user what another has unlocked. A plain identity is read for
-each opening and not kept. (Python cannot wipe memory: forgotten means that nothing refers to it any more.)
+Never: writes a passphrase or a key anywhere, or hands one user what another has unlocked. An identity without a
+passphrase (plain, mounted, in the keyring) is read for each opening and not kept. (Python cannot wipe memory: forgotten
+means that nothing refers to it any more.)
 Spec: docs/adr/0017-where-the-identity-is-opened.md.
 """
 
@@ -49,9 +50,9 @@ class IdentityKeeper:
         protection = self._protection()
         if protection is None:
             return {"state": "missing", "protection": None, "fingerprints": [], "idle": None}
-        if protection == "plain":
+        if protection != "passphrase":
             prints = [i.recipient.fingerprint for i in load_identities((self._path,), None)]
-            return {"state": "open", "protection": "plain", "fingerprints": prints, "idle": None}
+            return {"state": "open", "protection": protection, "fingerprints": prints, "idle": None}
         self.sweep()
         with self._lock:
             found = self._unlocked.get(user)
@@ -72,7 +73,7 @@ class IdentityKeeper:
         protection = self._protection()
         if protection is None:
             raise _no_identity(self._path)
-        if protection == "plain":
+        if protection != "passphrase":
             return
         with self._scrypt:
             file = self._file()
@@ -99,7 +100,7 @@ class IdentityKeeper:
             raise _no_identity(self._path)
         self.sweep()
         with self._lock:
-            if protection != "plain" and user not in self._unlocked:
+            if protection == "passphrase" and user not in self._unlocked:
                 raise ConfigError("identity-locked", "the identity is locked", "unlock it with its passphrase")
 
     def take(self, user: str) -> tuple[Identity, ...]:
@@ -110,7 +111,7 @@ class IdentityKeeper:
             QnbError: the file cannot be read.
         """
         self.check(user)
-        if self._protection() == "plain":
+        if self._protection() != "passphrase":
             return load_identities((self._path,), None)
         with self._lock:
             found = self._unlocked.get(user)

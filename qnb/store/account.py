@@ -8,12 +8,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from qnb.core.policy import Policy
 from qnb.core.posture import AccountFacts
+from qnb.core.seal import parse_recipient
 from qnb.core.statement import parse_statement
 from qnb.errors import QnbError
 from qnb.store.config import load_policy, network_filesystem
-from qnb.store.keys import identity_protection
+from qnb.store.datasets import dataset_file
+from qnb.store.history import History
+from qnb.store.keychain import load_shredded, retired_files
+from qnb.store.keys import identity_protection, is_mounted, load_recipient
 from qnb.store.log import Log
+from qnb.store.recipients import members_of
 
 # where Qiskit's provider packages look for a token
 _TOKEN_VARIABLES = ("QISKIT_IBM_TOKEN", "QISKIT_IBM_RUNTIME_API_TOKEN", "IBM_QUANTUM_TOKEN", "IONQ_API_TOKEN")
@@ -22,6 +28,8 @@ _TOKEN_VARIABLES = ("QISKIT_IBM_TOKEN", "QISKIT_IBM_RUNTIME_API_TOKEN", "IBM_QUA
 def observe_account(home: Path) -> AccountFacts:
     """Look at identity, policy, log and credentials without changing any of them."""
     identity, identity_mode = home / "identity", _mode(home / "identity")
+    named: bool | None = None
+    left: dict[str, int] = {}
     policy_error: str | None = None
     readers: dict[str, int] | None = None
     recovery: bool | None = None
@@ -33,16 +41,24 @@ def observe_account(home: Path) -> AccountFacts:
             if (handling := policy.handling(policy.scheme.parse(level))).seal
         }
         recovery = "recovery" in policy.recipient_names() and bool(policy.recipients(("recovery",)))
+        named = _is_named(policy, identity)
+        left = _observe_left(home, policy)
     except QnbError as error:
         policy_error = error.message
     entries, open_executions, log_error = _observe_log(home / "log.db")
+    gone = load_shredded(home)
     return AccountFacts(
         home=str(home),
         home_mode=_mode(home),
-        identity_mode=identity_mode,
+        identity_mode=None if is_mounted(identity) else identity_mode,
         log_key_mode=_mode(home / "log.key"),
         network_filesystem=network_filesystem(home),
         identity="missing" if identity_mode is None else identity_protection(identity),
+        identity_named=named,
+        retired_plain=sum(1 for path in retired_files(home) if identity_protection(path) == "plain"),
+        left=left,
+        shredded={key.name: key.time for key in gone},
+        returned=tuple(key.name for key in gone if dataset_file(home, key.name).exists()),
         policy_error=policy_error,
         policy_packaged=policy_error is None and not (home / "policy").is_dir(),
         readers=readers,
@@ -52,6 +68,33 @@ def observe_account(home: Path) -> AccountFacts:
         open_executions=open_executions,
         credentials=_credentials(),
     )
+
+
+def _is_named(policy: Policy, identity: Path) -> bool | None:
+    """Whether the policy names the recipient of an identity; None when there is none, or it cannot be known."""
+    try:
+        recipient = load_recipient(identity) if identity.exists() else None
+    except QnbError:
+        return None
+    listed = (*policy.data.recipients.values(), *(one for members in policy.data.groups.values() for one in members))
+    return None if recipient is None else recipient in listed
+
+
+def _observe_left(home: Path, policy: Policy) -> dict[str, int]:
+    """Dataset keys that were sealed for somebody who is no member any more; one's own old identities do not count."""
+    if not policy.data.datasets or not (home / "log.db").exists():
+        return {}
+    try:
+        history, own = History.of(home), {path.name for path in retired_files(home)}
+    except QnbError:  # what is wrong with the log is told by itself
+        return {}
+    left = {}
+    for name in policy.data.datasets:
+        members = {parse_recipient(text).fingerprint for text in members_of(policy, name)}
+        gone = history.members_of(name) - members - own
+        if gone:
+            left[name] = len(gone)
+    return left
 
 
 def _mode(path: Path) -> int | None:

@@ -16,12 +16,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from qnb.core.checkpoint import Signer, parse_signer
 from qnb.core.digester import Digester, Json
 from qnb.core.evaluations import Batch
-from qnb.core.policy import Policy
+from qnb.core.policy import Policy, digest_policy, parse_policy
 from qnb.core.statement import (
     Context,
     Statement,
@@ -29,13 +29,15 @@ from qnb.core.statement import (
     declassify_statement,
     encode,
     execution_statement,
+    key_statement,
     policy_statement,
+    retrieval_statement,
     seal_statement,
     share_statement,
     unseal_statement,
 )
-from qnb.errors import ConfigError, DeniedError
-from qnb.model import Call, Decision, Label, Principal, Receipt, Request
+from qnb.errors import ConfigError, DeniedError, PolicyError
+from qnb.model import Call, Decision, Label, Outcome, Principal, Receipt, Request, Retrieval
 from qnb.store.config import load_policy, principal
 from qnb.store.files import read_private
 from qnb.store.log import Log
@@ -125,6 +127,30 @@ class Authority:
             raise denied(decision)
         return decision
 
+    def require_change(self, request: Request, toml: bytes, files: tuple[bytes, bytes, bytes]) -> Decision:
+        """As `require`, about a policy that is not in force yet and differs in who is named.
+
+        Whether somebody may be named cannot be asked of a policy that does not name them.
+
+        Args:
+            request: the question.
+            toml: `qnb.toml` as it would be.
+            files: `qnb.toml`, `policy.cedar` and `policy.cedarschema` as they are.
+
+        Raises:
+            DeniedError, StorageError: as `require`.
+            PolicyError: the policy would not hold, or it is another one that is in force.
+        """
+        proposed = parse_policy(toml, *files[1:])
+        if digest_policy(*files) != self.policy.digest or proposed.data.roles != self.policy.data.roles:
+            raise PolicyError("policy-changed", "the policy was changed meanwhile", "try again")
+        decision = proposed.decide(request)
+        context, digester = self.context(request.label), self._digester(request.label)
+        decision = replace(decision, entry=self._append(decision_statement(context, decision, request, None, digester)))
+        if not decision.allow:
+            raise denied(decision)
+        return decision
+
     # --- record ------------------------------------------------------------------------------------------------------
 
     def batch(self, label: Label, first: int) -> Batch:
@@ -140,6 +166,13 @@ class Authority:
             context, call, decision, batch.outcome(), self._digester(context.label), batch.evaluations()
         )
         return self._append(statement, batch.lines if len(batch) > 1 else None)
+
+    def record_retrieval(self, context: Context, decision: Decision, retrieval: Retrieval, outcome: Outcome) -> int:
+        """Record what came of fetching the results of a job."""
+        digester = self._digester(context.label)
+        return self._append(
+            retrieval_statement(context, decision, outcome, digester, job=retrieval.job, backend=retrieval.backend)
+        )
 
     def record_seal(
         self,
@@ -185,6 +218,18 @@ class Authority:
     def vouch(self, notebook: str | None, cell: str | None, shown: Json) -> Json:
         """A mark on what qnb itself shows in clear below a classified cell, by which it is known again: an HMAC."""
         return self._digesters[True].commit("answer", [notebook, cell, shown])
+
+    def record_key(self, event: str, public: str, *, session: str | None = None, **facts: Any) -> int:
+        """Record a change of keys.
+
+        Args:
+            event: as `key_statement`.
+            public: as `key_statement`.
+            session: of the decision that it answers; None: the run of this process.
+            facts: as `key_statement` takes by name.
+        """
+        context = self.context(self.policy.scheme.session, session=session)
+        return self._append(key_statement(context, event, public, self._digester(context.label), **facts))
 
     # --- head --------------------------------------------------------------------------------------------------------
 

@@ -25,15 +25,16 @@ import platformdirs
 
 from qnb.core.checkpoint import format_signer, generate_signer, parse_signer
 from qnb.core.policy import FILES, Policy, parse_policy
-from qnb.errors import PolicyError, StorageError
+from qnb.core.policy_edit import add_recipient
+from qnb.errors import ConfigError, PolicyError, StorageError
 from qnb.model import Assurance, Principal
 from qnb.store.files import read_private, write_atomic
-from qnb.store.keys import create_identity
+from qnb.store.keys import create_identity, save_recipient
 from qnb.store.mounts import network_filesystem
 
 __all__ = [
     "HomeReport", "check_home", "ensure_home", "home", "hub_user", "init_home", "load_policy", "load_policy_folder",
-    "network_filesystem", "principal",
+    "locked", "network_filesystem", "principal",
 ]  # fmt: skip
 
 _LOG_FILES = ("log.key", "log.vkey")
@@ -48,6 +49,8 @@ class HomeReport:
         created: what was made now, by name.
         recipient: of the identity made now, None when none was made.
         passphrase: whether the identity made now is protected by one.
+        keyring: whether the identity made now is in the operating system's keyring.
+        recovery: whether the policy made now names a recovery recipient.
         listed: whether the policy names a recipient for classified outputs; if not, nothing can be sealed.
     """
 
@@ -56,6 +59,8 @@ class HomeReport:
     recipient: str | None = None
     passphrase: bool = False
     listed: bool = True
+    keyring: bool = False
+    recovery: bool = False
 
     @property
     def identity(self) -> Path:
@@ -65,6 +70,8 @@ class HomeReport:
     @property
     def backup(self) -> str:
         """The command that copies the identity; without it sealed outputs cannot be opened."""
+        if self.keyring:  # the file says only where it is
+            return "qnb keys backup identity.svg"
         return f"cp -p {shlex.quote(str(self.identity))} /a/safe/place/"
 
 
@@ -154,33 +161,58 @@ def check_home(home: Path, mounts: str | None = None) -> None:
         )
 
 
-def init_home(home: Path, *, passphrase: str | None = None, identity: bool = True) -> HomeReport:
+def init_home(
+    home: Path,
+    *,
+    passphrase: str | None = None,
+    identity: bool = True,
+    keyring: bool = False,
+    recovery: str | None = None,
+) -> HomeReport:
     """Make what is missing of a home: identity, policy, log keys. What is there stays as it is.
 
     Args:
         home: made with mode 0700 if missing.
         passphrase: protects the identity; None: its file mode alone does.
         identity: whether to make one, and with it a policy that names its recipient.
+        keyring: keep the identity in the operating system's keyring.
+        recovery: a recipient that the policy names in the group `recovery`.
 
     Raises:
-        StorageError: the home cannot be used or written, or keys of an existing log are gone.
-        PolicyError: the policy that is there cannot be used.
+        ConfigError: a recovery recipient was given, and there is a policy already.
+        StorageError: the home cannot be used or written, there is no keyring, or keys of an existing log are gone.
+        PolicyError: the policy that is there cannot be used, or the recovery recipient is none.
     """
     check_home(home)
+    if recovery is not None and any(os.path.lexists(home / name) for name in ("identity", "policy")):
+        raise ConfigError(
+            "policy-exists",
+            "there is an identity or a policy already, and they stay as they are",
+            "name the recipient with `qnb keys add recovery-key RECIPIENT --group recovery`",
+        )
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         home.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise _unusable(home, error) from None
-    with _locked(home):
+    with locked(home):
         created: list[str] = []
         recipient: str | None = None
         if identity and not os.path.lexists(home / "identity"):
-            recipient, created = _make_identity(home, passphrase)
+            recipient, created = _make_identity(home, passphrase, recovery, keyring=keyring)
         created += _make_log_keys(home)
         policy = load_policy(home)
     listed = bool(policy.recipients(policy.handling(policy.scheme.cell).recipients))
-    return HomeReport(home, tuple(created), recipient, passphrase is not None and recipient is not None, listed)
+    made = recipient is not None
+    return HomeReport(
+        home,
+        tuple(created),
+        recipient,
+        passphrase is not None and made and not keyring,
+        listed,
+        keyring and made,
+        recovery is not None,
+    )
 
 
 def ensure_home(home: Path) -> HomeReport:
@@ -197,7 +229,9 @@ def ensure_home(home: Path) -> HomeReport:
     return init_home(home, identity=not named)
 
 
-def _make_identity(home: Path, passphrase: str | None) -> tuple[str | None, list[str]]:
+def _make_identity(
+    home: Path, passphrase: str | None, recovery: str | None, *, keyring: bool
+) -> tuple[str | None, list[str]]:
     """Identity, and a policy that names it where there is none. A kill at any point leaves what the next run finishes.
 
     The identity waits under another name until a policy stands: an identity that no policy names would stay unused, and
@@ -209,12 +243,14 @@ def _make_identity(home: Path, passphrase: str | None) -> tuple[str | None, list
         if os.path.lexists(waiting) and not os.path.lexists(folder):
             waiting.unlink()  # no policy ever named it, so nothing was sealed for it
         if not os.path.lexists(waiting):
-            recipient = create_identity(waiting, passphrase)
+            recipient = create_identity(waiting, passphrase, keyring=keyring)
         created = ["identity"]
         if recipient is not None and not os.path.lexists(folder):
-            _write_policy(home, recipient)
+            _write_policy(home, recipient, recovery)
             created.append("policy")
         waiting.rename(home / "identity")
+        if recipient is not None:
+            save_recipient(home / "identity", recipient)
         _sync(home)
     except OSError as error:
         raise _unusable(home, error) from None
@@ -229,17 +265,16 @@ def _packaged_policy() -> tuple[bytes, bytes, bytes]:
     return toml, cedar, schema
 
 
-def _write_policy(home: Path, recipient: str) -> None:
+def _write_policy(home: Path, recipient: str, recovery: str | None) -> None:
     """Copy the default policy with one recipient in `owners`; the folder appears whole or not at all."""
     toml, cedar, schema = _packaged_policy()
     name = re.sub(r"[^A-Za-z0-9._@+-]", "-", principal().name).lstrip("._@+-") or "owner"
     name = f"{name}-key" if name in parse_policy(toml, cedar, schema).recipient_names() else name
-    text = toml.decode("utf-8")
-    text = text.replace("\n[recipients]\n", f'\n[recipients]\n"{name}" = "{recipient}"\n', 1)
-    text = text.replace("\nowners = []\n", f'\nowners = ["{name}"]\n', 1)
-    filled = text.encode("utf-8")
-    if parse_policy(filled, cedar, schema).recipients(("owners",)) != (recipient,):
-        raise PolicyError("policy-template", "the packaged policy has no place for a recipient", "install qnb again")
+    filled = add_recipient(toml, name, recipient, ("owners",))
+    if recovery is not None:
+        spare = "recovery-key" if name != "recovery-key" else "recovery-key-2"
+        filled = add_recipient(filled, spare, recovery, ("recovery",))
+    parse_policy(filled, cedar, schema)  # refuses a recovery recipient that is none before anything is written
     try:
         # a folder of its own that is then renamed: a kill in between leaves no half policy, which would be an error
         folder = Path(tempfile.mkdtemp(prefix=".policy.", dir=home))
@@ -274,8 +309,8 @@ def _make_log_keys(home: Path) -> list[str]:
 
 
 @contextmanager
-def _locked(home: Path) -> Iterator[None]:
-    """One process at a time makes a home: two kernels that start at once would each keep half of what they made."""
+def locked(home: Path) -> Iterator[None]:
+    """One process at a time makes or changes a home: two that did at once would each keep half of what they made."""
     try:
         handle = os.open(home / ".init.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:

@@ -63,8 +63,12 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, replace: bool = 
         file.write(data)
 
 
-def read_private(path: Path) -> bytes:
+def read_private(path: Path, *, mounted: bool = False) -> bytes:
     """Read a file that holds a secret.
+
+    Args:
+        path: the file.
+        mounted: take also one that a platform mounted (`is_mounted_secret`).
 
     Raises:
         StorageError: it cannot be read, is no regular file, or is open to other accounts.
@@ -75,7 +79,7 @@ def read_private(path: Path) -> bytes:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise StorageError("not-a-file", f"`{path}` is not a regular file", "name the file that holds the key")
-            if status.st_mode & 0o077:
+            if status.st_mode & 0o077 and not (mounted and is_mounted_secret(file.fileno())):
                 raise StorageError(
                     "open-to-others",
                     f"`{path}` is open to other accounts (mode {stat.S_IMODE(status.st_mode):04o}), so it is not used",
@@ -88,6 +92,52 @@ def read_private(path: Path) -> bytes:
             f"`{path}` cannot be read: {(error.strerror or 'input/output error').lower()}",
             "check the path and its permissions",
         ) from None
+
+
+def is_mounted_secret(descriptor: int) -> bool:
+    """Whether an open file is a secret that a platform mounted for this process alone.
+
+    Exactly: of another account, mode 0400 or 0440, on a file system that is mounted read-only, as a container's secrets
+    are. The group's permission is how a process that is not the owner reads it there.
+    """
+    status = os.fstat(descriptor)
+    return (
+        status.st_uid != os.geteuid()
+        and stat.S_IMODE(status.st_mode) in (0o400, 0o440)
+        and bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
+    )
+
+
+def destroy_file(path: Path) -> None:
+    """Overwrite a file and remove it, durably. It need not be there.
+
+    What a file system keeps beside the file (journals, snapshots, the spare blocks of a flash disk) is out of reach.
+
+    Raises:
+        StorageError: it cannot be overwritten or removed.
+    """
+    try:
+        with path.open("r+b") as file:
+            overwrite(file)
+        path.unlink()
+        _sync_folder(path.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StorageError(
+            "not-destroyed",
+            f"`{path}` cannot be destroyed: {(error.strerror or 'input/output error').lower()}",
+            "check its permissions and try again",
+        ) from None
+
+
+def overwrite(file: BinaryIO) -> None:
+    """Put zeros in the place of what an open file holds, durably."""
+    size = os.fstat(file.fileno()).st_size
+    file.seek(0)
+    file.write(bytes(size))
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 
 from qnb.core.entry import EntryView, parse_statement
-from qnb.errors import VerificationError
+from qnb.errors import StorageError, VerificationError
 from qnb.store.log import Log
 
 # canonical JSON has these bytes nowhere else: inside a string the quotes would be escaped
@@ -39,6 +39,7 @@ class Record:
         self._read = 0
         self._cells: dict[str, dict[str | None, _Cell]] = {}
         self._notebooks: set[str | None] = set()
+        self._origins: dict[str, int] = {}  # ciphertext -> entry of its first wrapping
 
     def refresh(self) -> int:
         """Take in what was appended since the last time, and give the log's size.
@@ -60,7 +61,7 @@ class Record:
         return size
 
     def latest_seal(self, notebook: str | None, cell: str) -> int | None:
-        """Index of the last `seal` entry of a cell, None if there is none."""
+        """Entry of the first wrapping of the last output of a cell, None if there is none."""
         self.refresh()
         found = self._cells.get(cell, {}).get(notebook)
         return None if found is None else found.seal
@@ -91,8 +92,24 @@ class Record:
         self._notebooks.add(view.notebook)
         found = self._cells.setdefault(view.cell, {}).setdefault(view.notebook, _Cell())
         if view.kind == "seal":
-            found.seal, found.label = index, view.label
+            origin = self._origin(index, view)
+            if found.seal is None or origin >= found.seal:
+                found.seal, found.label = origin, view.label
         elif view.kind == "declassify":
             for subject in json.loads(body)["subject"]:
                 if subject.get("name") == "content":
                     found.released |= {str(value) for value in subject["digest"].values()}
+
+    def _origin(self, index: int, view: EntryView) -> int:
+        """Entry of the first wrapping: a rewrap is a `seal` that answers a decision to `share` another ciphertext."""
+        before: str | None = None
+        if view.decision is not None:
+            try:
+                decision = parse_statement(self.log.entry(view.decision))
+                before = decision.ciphertext if decision.action == "share" else None
+            except (VerificationError, StorageError):  # `qnb verify` names it
+                before = None
+        origin = index if before is None else self._origins.get(before, index)
+        if view.ciphertext is not None:
+            self._origins[view.ciphertext] = origin
+        return origin

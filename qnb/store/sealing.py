@@ -11,9 +11,9 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -62,8 +62,10 @@ class OpenedNotebook:
     outputs: tuple[tuple[Opened, int | None], ...]
 
 
-KeySource = Callable[[], Sequence[Identity]]
+KeySource = Callable[[], Iterable[Identity]]
 """Where identities come from; called only after the decision, so that a denied request unlocks no key."""
+Explain = Callable[[QnbError, Sequence[str]], QnbError]
+"""Says an error of opening in other words, given the fingerprints of those that it is known to be sealed for."""
 
 
 # --- seal ------------------------------------------------------------------------------------------------------------
@@ -96,9 +98,9 @@ def seal_file(
         RecipientError: there is nobody to seal for, or the recipients do not mix.
         StorageError: a file cannot be read or written, or `target` exists.
     """
-    names = (*authority.policy.handling(label).recipients, *to)
+    names = authority.policy.sealed_to(label, to)
     action = Action.SHARE if to else Action.SEAL
-    with _open_source(source) as src:
+    with open_source(source) as src:
         _check_target(target, replace=replace)
         decision = authority.require(Request(action, authority.principal, label, recipients=tuple(to)))
         recipients = [parse_recipient(text) for text in authority.policy.recipients(names)]
@@ -126,7 +128,7 @@ def sniff(path: Path) -> str:
     Raises:
         StorageError: it cannot be read.
     """
-    with _open_source(path) as src:
+    with open_source(path) as src:
         return "age" if is_age(src.peek(256)) else "other"
 
 
@@ -159,7 +161,7 @@ def unseal_file(
         StorageError: a file cannot be read or written, or `target` exists.
     """
     label = highest(authority.policy.scheme)
-    with _open_source(source) as src:
+    with open_source(source) as src:
         _check_target(target, replace=replace)
         decision = authority.require(Request(Action.UNSEAL, authority.principal, label))
         identities = _identities(src, keys, ask_passphrase)
@@ -180,7 +182,13 @@ def unseal_file(
 
 
 def unseal_notebook(
-    authority: Authority, nb: object, keys: KeySource, target: str | None, cell: str | None = None
+    authority: Authority,
+    nb: object,
+    keys: KeySource,
+    target: str | None,
+    cell: str | None = None,
+    *,
+    explain: Explain | None = None,
 ) -> OpenedNotebook:
     """Open the sealed outputs of a notebook in memory, one decision for each label, one entry for each output.
 
@@ -190,6 +198,7 @@ def unseal_notebook(
         keys: identities.
         target: name of where the plaintext will stand, committed in the entries; None when it is shown only.
         cell: the id of the one cell to open; None for all.
+        explain: called with an error of opening.
 
     Returns:
         The notebook and what became of each output. One that was denied or does not open stays sealed.
@@ -214,6 +223,8 @@ def unseal_notebook(
             context = authority.context(decision.label, notebook=sealed.notebook, cell=sealed.cell)
             status = "ok" if opened.error is None else "failed"
             entry = authority.record_unseal(context, sealed.digest, decision=decision, status=status, path=target)
+            if opened.error is not None and explain is not None:
+                opened = replace(opened, error=explain(opened.error, sealed.recipients))  # noqa: PLW2901
         outputs.append((opened, entry))
     return OpenedNotebook(opened_nb, tuple(outputs))
 
@@ -225,7 +236,7 @@ def load_notebook(path: Path) -> Any:
         ConfigError: it is neither JSON nor an age file.
         StorageError: it cannot be read.
     """
-    with _open_source(path) as src:
+    with open_source(path) as src:
         try:
             return json.loads(src.read())
         except (ValueError, RecursionError):
@@ -300,7 +311,7 @@ def _open_recorded(
     decision: Decision,
     src: io.BufferedReader,
     dst: BinaryIO,
-    identities: Sequence[Identity],
+    identities: Iterable[Identity],
     path: str | None,
     progress: Progress | None,
 ) -> tuple[bytes, int]:
@@ -317,7 +328,7 @@ def _open_recorded(
     return digest, authority.record_unseal(context, digest, decision=decision, status="ok", path=path)
 
 
-def _identities(src: io.BufferedReader, keys: KeySource, ask_passphrase: AskPassphrase | None) -> Sequence[Identity]:
+def _identities(src: io.BufferedReader, keys: KeySource, ask_passphrase: AskPassphrase | None) -> Iterable[Identity]:
     header = parse_header(unarmored(src, src.peek(256)))
     if header.stanzas[0].args[0] != SCRYPT:
         return keys()
@@ -331,7 +342,12 @@ def _identities(src: io.BufferedReader, keys: KeySource, ask_passphrase: AskPass
 
 
 @contextmanager
-def _open_source(path: Path) -> Iterator[io.BufferedReader]:
+def open_source(path: Path) -> Iterator[io.BufferedReader]:
+    """A file, buffered, whose errors are ours.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
     try:
         src: io.BufferedReader = io.BufferedReader(io.FileIO(path), _BUFFER)
     except OSError as error:

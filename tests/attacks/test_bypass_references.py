@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial, partialmethod, wraps
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import pytest
 import qiskit.primitives.statevector_sampler as sampler_module
 from qiskit import QuantumCircuit
-from qiskit.primitives import BackendSamplerV2, BaseSamplerV2, StatevectorSampler
+from qiskit.primitives import BackendSamplerV2, BaseSamplerV2, PrimitiveJob, StatevectorSampler
+from qiskit.providers import JobStatus, JobV1
 from qiskit.providers.fake_provider import GenericBackendV2
+from qiskit.quantum_info import Statevector
 from qiskit_aer import AerSimulator
+from qiskit_aer import primitives as first
 from qiskit_aer.primitives import SamplerV2
 
 from qnb.errors import DeniedError
 from qnb.kernel import intercept
-from qnb.model import Action, Call, Decision, Label, Outcome, Reason
+from qnb.model import Action, Call, Decision, Label, Outcome, Reason, Retrieval
 
 # taken before the guard is installed
 SIMULATOR = AerSimulator()
@@ -27,6 +33,11 @@ BOUND = SIMULATOR.run
 PARTIAL = partial(AerSimulator.run, SIMULATOR, shots=3)
 UNBOUND = AerSimulator.run
 SAMPLE = StatevectorSampler().run
+EARLY_JOB = PrimitiveJob(lambda: {"00": 1})
+EARLY_JOB._submit()
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    FIRST_SAMPLER, FIRST_ESTIMATOR = first.Sampler(), first.Estimator()
 ENTERED: list[str] = []
 
 
@@ -43,12 +54,18 @@ class Denying:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.retrievals: list[Retrieval] = []
         self.outcomes: list[Outcome] = []
 
     def begin(self, call: Call) -> Any:
         self.calls.append(call)
         decision = Decision(False, Action.EXECUTE, Label("restricted"), (Reason("p", "no"),), "0" * 64)
         raise DeniedError("denied", "not here", decision=decision)
+
+    def retrieve(self, retrieval: Retrieval) -> Any:
+        self.retrievals.append(retrieval)
+        decision = Decision(False, Action.RETRIEVE, Label("restricted"), (Reason("p", "no"),), "0" * 64)
+        raise DeniedError("denied", "nor that", decision=decision)
 
 
 @pytest.fixture
@@ -76,6 +93,13 @@ def bell() -> QuantumCircuit:
     return circuit
 
 
+def pair() -> QuantumCircuit:
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    return circuit
+
+
 REFERENCES: dict[str, Callable[[], Any]] = {
     "bound method taken before load": lambda: BOUND(bell()),
     "partial taken before load": lambda: PARTIAL(bell()),
@@ -88,6 +112,9 @@ REFERENCES: dict[str, Callable[[], Any]] = {
     "sampler over a backend": lambda: BackendSamplerV2(backend=AerSimulator()).run([bell()]),
     "base method on a derived object": lambda: GenericBackendV2.run(Early(2, seed=1), bell()),
     "attribute looked up late": lambda: getattr(AerSimulator(), "r" + "un")(bell()),
+    "first-generation sampler": lambda: FIRST_SAMPLER.run(bell()),
+    "first-generation sampler, many": lambda: FIRST_SAMPLER.run(circuits=[bell(), bell()], shots=5),
+    "first-generation estimator": lambda: FIRST_ESTIMATOR.run([pair()], ["ZZ"]),
 }
 
 
@@ -153,6 +180,19 @@ def test_class_defined_later_is_guarded_at_once(session, kind):
     assert ENTERED == []
 
 
+@pytest.mark.parametrize("method", ["from_instruction", "evolve"])
+def test_each_method_of_a_class_defined_later_is_guarded_at_once(session, method):
+    """A base class with several methods in the table tells of all of them."""
+
+    def simulate(self: Any, *args: Any) -> Any:
+        ENTERED.append(method)
+
+    late = type("Late", (Statevector,), {method: classmethod(simulate) if method == "from_instruction" else simulate})
+    with pytest.raises(DeniedError):
+        late([1, 0, 0, 0]).evolve(bell()) if method == "evolve" else late.from_instruction(bell())
+    assert ENTERED == []
+
+
 def test_static_run_is_guarded(session):
     """A method that takes no object has no backend to tell, but is decided."""
 
@@ -200,6 +240,113 @@ def test_method_put_into_a_class_is_guarded_at_the_next_check(session):
     assert ENTERED == ["patched"]
 
 
+def test_attribute_of_an_instance_is_found_at_the_next_check(session, monkeypatch):
+    """It hides the guarded method of its class; it is named as long as it does, and classified cells are refused."""
+    backend = AerSimulator()
+    backend.run = lambda circuit: {"00": 1}
+    sampler = BackendSamplerV2(backend=backend)
+    monkeypatch.setattr(sys.modules["__main__"], "hidden", sampler, raising=False)
+    assert backend.run(bell()) == {"00": 1}
+    assert session.calls == []
+    name = "qiskit_aer.backends.aer_simulator.AerSimulator.run (an instance's own)"
+    assert intercept.check() == [name]
+    monkeypatch.setattr(sys.modules["__main__"], "hidden", backend)
+    assert intercept.check() == [name]
+    del backend.run
+    assert intercept.check() == []
+
+
+class Made(JobV1):
+    """A job of a provider that nothing here guards."""
+
+    def submit(self) -> None:
+        """It is there already."""
+
+    def result(self) -> Any:
+        ENTERED.append("fetched")
+        return {"00": 1}
+
+    def status(self) -> JobStatus:
+        return JobStatus.DONE
+
+
+class Duck:
+    """A backend below no base class, which hands out jobs of its own."""
+
+    def run(self, circuit: QuantumCircuit) -> Any:
+        return Made(None, "job-1")
+
+
+def test_job_of_a_duck_typed_backend_is_a_retrieval(session):
+    """Nobody saw it submitted; its result is decided when it is asked for, and withheld when denied."""
+    job = Duck().run(bell())
+    assert session.calls == []
+    with pytest.raises(DeniedError):
+        job.result()
+    assert [(retrieval.job, retrieval.backend.cls.rpartition(".")[2]) for retrieval in session.retrievals] == [
+        ("job-1", "Made")
+    ]
+    assert ENTERED == []
+
+
+def test_result_of_what_is_no_job_is_left_alone(session):
+    """A class that lends its `result` to a job of the SDK is asked for others', too."""
+
+    class Holder:
+        def result(self) -> Any:
+            return 3
+
+    class Both(Holder, JobV1):
+        submit = status = None
+
+    assert Holder().result() == 3
+    with pytest.raises(DeniedError):
+        Both(None, "job-2").result()
+    assert len(session.retrievals) == 1
+
+
+def test_job_from_before_the_guard_is_a_retrieval(session):
+    """What ran then was not decided; what comes of it is."""
+    with pytest.raises(DeniedError):
+        EARLY_JOB.result()
+    assert len(session.retrievals) == 1
+
+
+def test_local_job_that_runs_under_the_guard_is_no_retrieval(session):
+    """It is a thread of this process, and what it executes is decided there."""
+    job = PrimitiveJob(lambda: SIMULATOR.run(bell()))
+    job._submit()
+    with pytest.raises(DeniedError):
+        job.result()
+    assert session.retrievals == []
+    assert [call.target for call in session.calls] == ["AerBackend.run"]
+
+
+def test_duck_typed_backend_is_decided_where_it_meets_the_sdk(session):
+    """One that hands its circuits on is no way around."""
+
+    class Proxy:
+        def run(self, circuit: QuantumCircuit) -> Any:
+            return SIMULATOR.run(circuit)
+
+    with pytest.raises(DeniedError):
+        Proxy().run(bell())
+    assert [call.target for call in session.calls] == ["AerBackend.run"]
+    assert ENTERED == []
+
+
+def test_package_that_nothing_guards_is_named(session, monkeypatch):
+    """Loaded is enough: what it executes is not seen."""
+    monkeypatch.setitem(sys.modules, "pennylane", object())
+    assert intercept.unguarded() == ["pennylane"]
+
+
+def test_target_that_the_sdk_no_longer_has_is_named(session, monkeypatch):
+    """Another version of the SDK may execute by a way that the table does not know."""
+    monkeypatch.delattr(Statevector, "from_instruction")
+    assert intercept.check() == ["qiskit.quantum_info.states.statevector.Statevector.from_instruction"]
+
+
 def test_reloaded_module_is_guarded(session):
     """Its classes are new ones, and are met as they are defined."""
     before = sampler_module.StatevectorSampler
@@ -243,6 +390,39 @@ def test_sampler_of_ones_own_is_guarded_as_a_whole(session):
         Mine().run([bell()])
     assert ENTERED == []
     assert session.calls[0].backend.cls.endswith("Mine")
+
+
+@pytest.mark.parametrize("made", ["inside", "outside"])
+def test_thread_pool_inside_a_call_is_decided_again(made):
+    """Its workers are the call's own where the call made them; where it did not they are nobody's, and are decided."""
+    calls: list[str] = []
+
+    class Allowing:
+        def begin(self, call: Call) -> Any:
+            calls.append(call.target.rpartition(".")[0].rpartition(".")[2])
+            return self
+
+        def end(self, outcome: Outcome) -> None:
+            """Nothing to keep."""
+
+    class Pooling(BaseSamplerV2):
+        def run(self, pubs: Any, *, shots: int | None = None) -> Any:
+            if made == "outside":
+                return pool.apply(work, (list(pubs),))
+            with ThreadPool(1) as own:
+                return own.apply(work, (list(pubs),))
+
+    def work(pubs: Any) -> Any:
+        return StatevectorSampler().run(pubs).result()
+
+    with ThreadPool(1) as pool:
+        pool.apply(int)
+        intercept.install(Allowing())
+        try:
+            Pooling().run([bell()])
+        finally:
+            intercept.uninstall()
+    assert calls == (["Pooling", "StatevectorSampler"] if made == "outside" else ["Pooling"])
 
 
 def _child(connection: Any) -> None:

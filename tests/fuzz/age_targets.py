@@ -13,12 +13,14 @@ from qnb.core.seal import (
     armor,
     bech32,
     dearmor,
+    find_opener,
     is_age,
     open_,
     open_stream,
     parse_identities,
     parse_identity,
     parse_recipient,
+    rewrap,
     seal,
     seal_stream,
 )
@@ -124,6 +126,24 @@ def fuzz_edited_file(data: bytes) -> None:
     opened = attempt(open_, whole, IDENTITIES)
     assert opened is None or opened == plain
     fuzz_file(whole)
+
+
+def fuzz_rewrap(data: bytes) -> None:
+    """Files with changes: what is rewrapped has the payload that it had, and opens for the new one as it would."""
+    choices = Choices(data)
+    whole = edit_bytes((SMALL, CHUNKS, armor(SMALL))[choices.below(3)], choices)
+    again = attempt(rewrap, whole, IDENTITIES, [BOB.recipient])
+    opener = attempt(find_opener, io.BytesIO(whole), IDENTITIES)
+    assert (again is None) == (opener is None) or looks_armored(whole[:256])
+    if again is None:
+        return
+    parts = []
+    for file in (dearmor(whole) if looks_armored(whole[:256]) else whole, again):
+        src = io.BytesIO(file)
+        parse_header(src)
+        parts.append(src.read())
+    assert parts[0] == parts[1]
+    assert attempt(open_, again, [BOB]) == attempt(open_, whole, IDENTITIES)
 
 
 _STREAM_KEY = b"k" * 32

@@ -13,10 +13,17 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, qpy
-from qiskit.circuit import Parameter, ParameterExpression
+from qiskit.circuit import (
+    AnnotatedOperation,
+    ControlModifier,
+    InverseModifier,
+    Parameter,
+    ParameterExpression,
+    PowerModifier,
+)
 from qiskit.circuit.classical import expr, types
-from qiskit.circuit.library import CXGate, PauliEvolutionGate, RZGate
-from qiskit.quantum_info import SparsePauliOp, random_unitary
+from qiskit.circuit.library import CXGate, PauliEvolutionGate, RZGate, XGate
+from qiskit.quantum_info import SparsePauliOp, random_clifford, random_unitary
 
 from qnb.core.circuits import describe, describe_ordered
 
@@ -51,6 +58,10 @@ simple = st.one_of(
     st.tuples(st.just("barrier"), pair),
     st.tuples(st.just("evolution"), st.sampled_from(["XX", "ZZ", "XY"]), number, pair, angle),
     st.tuples(st.just("phase"), angle),
+    st.tuples(st.just("annotated"), st.sampled_from(["inverse", "control", "power"]), st.integers(1, 3), qubit),
+    st.tuples(st.just("clifford"), st.integers(0, 20), pair),
+    st.tuples(st.just("labelled"), st.sampled_from(["noisy", "quiet"]), qubit),
+    st.tuples(st.just("pauli"), st.sampled_from(["XZ", "ZX", "YY"]), pair),
 )
 block = st.lists(simple.filter(lambda item: item[0] != "phase"), min_size=1, max_size=3).map(tuple)
 nested = st.one_of(
@@ -61,6 +72,8 @@ nested = st.one_of(
     st.tuples(st.just("while"), clbit, st.booleans(), block),
     st.tuples(st.just("for"), st.integers(1, 4), qubit, block),
     st.tuples(st.just("switch"), st.integers(0, 3), block, block),
+    st.tuples(st.just("while-expression"), st.sampled_from(["bit_and", "bit_or"]), st.integers(1, 7), block),
+    st.tuples(st.just("leave"), st.sampled_from(["break_loop", "continue_loop"]), clbit, block),
     st.tuples(st.just("box"), block),
     st.tuples(st.just("store"), st.integers(0, 15)),
     st.tuples(st.just("custom"), st.lists(st.tuples(st.just("rotation"), st.just("rx"), qubit, angle), max_size=3)),
@@ -155,6 +168,21 @@ class Builder:
             case "evolution":
                 operator = SparsePauliOp([rest[0]], [rest[1]])
                 circuit.append(PauliEvolutionGate(operator, time=self.angle(rest[3])), rest[2])
+            case "annotated":
+                modifiers = {
+                    "inverse": [InverseModifier()] * rest[1],
+                    "control": [ControlModifier(1, rest[1] % 2)],
+                    "power": [PowerModifier(rest[1])],
+                }[rest[0]]
+                operation = AnnotatedOperation(RZGate(0.25), modifiers)
+                where = [(rest[2] + step) % QUBITS for step in range(operation.num_qubits)]
+                circuit.append(operation, where)
+            case "clifford":
+                circuit.append(random_clifford(2, seed=rest[0]), rest[1])
+            case "labelled":
+                circuit.append(XGate(label=rest[0]), [rest[1]])
+            case "pauli":
+                circuit.pauli(rest[0], rest[1])
             case "phase":
                 circuit.global_phase = self.angle(rest[0])
             case "store":
@@ -187,6 +215,14 @@ class Builder:
             case "while":
                 with circuit.while_loop((circuit.clbits[rest[0]], rest[1])):
                     self.steps(circuit, rest[2])
+            case "while-expression":
+                with circuit.while_loop(expr.less(getattr(expr, rest[0])(register, rest[1]), 4)):
+                    self.steps(circuit, rest[2])
+            case "leave":
+                with circuit.for_loop(range(3)):
+                    self.steps(circuit, rest[2])
+                    with circuit.if_test((circuit.clbits[rest[1]], True)):
+                        getattr(circuit, rest[0])()
             case "for":
                 with circuit.for_loop(range(rest[0])) as turn:
                     circuit.rx(turn * 0.5, rest[1])

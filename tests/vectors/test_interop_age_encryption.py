@@ -24,6 +24,7 @@ from qnb.core.seal import (
     open_,
     open_stream,
     parse_identity,
+    rewrap,
     seal,
     seal_stream,
 )
@@ -166,3 +167,15 @@ def test_keys_and_armor_are_spelled_alike() -> None:
     assert dearmor(armored) == sealed
     theirs = parse_identity(made.decode())
     assert _run([{"do": "recipient", "identity": made.decode()}]) == [theirs.recipient.text.encode()]
+
+
+def test_rewrapped_file_opens_there() -> None:
+    """Ours and theirs, with another header around the same payload, for those named in it and for nobody else."""
+    plain = _content(65537)
+    theirs = _run([{"do": "seal", "recipients": [OTHER.recipient.text], "data": _text(plain)}])[0]
+    rewrapped = [rewrap(file, [OTHER], [HYBRID.recipient]) for file in (seal(plain, [OTHER.recipient]), theirs)]
+    opened = [{"do": "open", "identities": [HYBRID.reveal()], "data": _text(file)} for file in rewrapped]
+    assert _run(opened) == [plain, plain]
+    refused = {"do": "open", "identities": [OTHER.reveal()], "data": _text(rewrapped[0])}
+    with pytest.raises(AssertionError, match="no identity matched"):
+        _run([refused])

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 from qnb.core.circuits.fingerprint import describe, describe_ordered
 from qnb.core.circuits.results import digest_result
-from qnb.core.circuits.values import digest_noise_model, digest_observables, digest_options, digest_parameters
+from qnb.core.circuits.values import (
+    digest_calibration,
+    digest_noise_model,
+    digest_observables,
+    digest_options,
+    digest_parameters,
+)
 
 __all__ = [
     "describe",
     "describe_ordered",
+    "digest_calibration",
     "digest_noise_model",
     "digest_observables",
     "digest_options",

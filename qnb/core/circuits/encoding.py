@@ -115,8 +115,18 @@ def _scalar(value: np.generic) -> bytes:
     return _array(np.asarray(value), None)
 
 
+# little-endian types that are encoded as they lie in memory -> tag and type
+_HEADS = {
+    np.dtype(name): b"a" + encode(np.dtype(name).str)
+    for name in ("<f8", "<c16", "<f4", "<c8", "<i8", "<u8", "<i4", "<u4", "<u2", "|u1", "|b1")
+}
+
+
 def _array(value: np.ndarray[Any, Any], fallback: Fallback | None) -> bytes:
     shape = number(value.ndim) + b"".join(map(number, value.shape))
+    head = _HEADS.get(value.dtype)
+    if head is not None:
+        return head + shape + value.tobytes()
     if value.dtype.hasobject:
         return b"o" + shape + b"".join(encode(item, fallback) for item in value.ravel().tolist())
     if value.dtype.fields is not None:

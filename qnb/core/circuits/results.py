@@ -15,13 +15,17 @@ from typing import Any
 
 from qiskit.primitives import EstimatorResult
 from qiskit.primitives.containers import BitArray, DataBin, PrimitiveResult, PubResult
-from qiskit.quantum_info import Clifford, DensityMatrix, Operator, StabilizerState, Statevector, SuperOp
+from qiskit.quantum_info import Clifford, DensityMatrix, Operator, Pauli, PauliList, StabilizerState, Statevector
+from qiskit.quantum_info.operators.channel.quantum_channel import QuantumChannel
 from qiskit.result import ProbDistribution, QuasiDistribution, Result
 from qiskit.result.models import ExperimentResultData
 
 from qnb.core.circuits.encoding import UnencodableError, encode, number
+from qnb.core.circuits.operators import encode_operator
 
 _VERSION = b"qnb-result-v1\0"
+# what the executor of IBM Runtime gives; the package is not one of ours to import
+_PROGRAM_RESULT = ("samplomatic.quantum_program.quantum_program_result", "QuantumProgramResult")
 
 
 def digest_result(result: object) -> bytes | None:
@@ -49,6 +53,8 @@ def _encoding(value: Any) -> bytes | None:
     distributions = getattr(value, "quasi_dists", None)
     if distributions is not None:  # the samplers of the first primitives
         return b"1" + encode(list(distributions), _encoding)
+    if any((cls.__module__, cls.__name__) == _PROGRAM_RESULT for cls in type(value).__mro__):
+        return b"G" + encode(list(value), _encoding)  # its items are mappings of arrays
     return None
 
 
@@ -86,7 +92,8 @@ _TYPES: tuple[tuple[Any, Callable[[Any], bytes]], ...] = (
         lambda value: b"Q" + encode((value.shots, dict(value)), _encoding),
     ),
     ((Statevector, DensityMatrix), lambda value: b"W" + encode((type(value).__name__, value.dims(), value.data))),
-    ((Operator, SuperOp), _operator),
+    ((Operator, QuantumChannel), _operator),
+    ((Pauli, PauliList), encode_operator),
     (StabilizerState, lambda value: b"Z" + encode(value.clifford, _encoding)),
     (Clifford, lambda value: b"C" + encode(value.tableau)),
     (EstimatorResult, lambda value: b"2" + encode(value.values)),

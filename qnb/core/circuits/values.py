@@ -1,4 +1,4 @@
-"""Digests of what goes in beside the circuits: parameter values, observables, options, noise models.
+"""Digests of what goes in beside the circuits: parameter values, observables, options, noise models, calibrations.
 
 Enters: the SDK's containers and plain values. Leaves: 32 bytes, or None where there is nothing or no real encoding.
 Never: falls back to `repr`; never contains a parameter's name: values stand in the order of the fingerprint's indices.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,18 @@ def digest_options(options: Mapping[str, object] | None) -> bytes | None:
         return _digest(b"options", encode(options))
     except UnencodableError:
         return None
+
+
+def digest_calibration(properties: Mapping[str, object]) -> bytes | None:
+    """Digest a backend's calibration data, as the SDK's dictionary of it; None when something in it has no encoding."""
+    try:
+        return _digest(b"calibration", encode(properties, _time))
+    except UnencodableError:
+        return None
+
+
+def _time(value: object) -> bytes | None:
+    return b"I" + encode(value.isoformat()) if isinstance(value, datetime) else None
 
 
 def digest_noise_model(model: Any) -> bytes | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from qnb.core.seal.armor import armor, dearmor
 from qnb.core.seal.build import MINIMUM_CRYPTOGRAPHY
-from qnb.core.seal.file import is_age, open_, open_stream, seal, seal_stream
+from qnb.core.seal.file import find_opener, is_age, open_, open_stream, rewrap, rewrap_stream, seal, seal_stream
 from qnb.core.seal.keys import generate_identity, parse_identities, parse_identity, parse_recipient
 from qnb.core.seal.recipient import Identity, Recipient
 from qnb.core.seal.scrypt import PassphraseIdentity, PassphraseRecipient
@@ -23,6 +23,7 @@ __all__ = [
     "Recipient",
     "armor",
     "dearmor",
+    "find_opener",
     "generate_identity",
     "is_age",
     "open_",
@@ -30,6 +31,8 @@ __all__ = [
     "parse_identities",
     "parse_identity",
     "parse_recipient",
+    "rewrap",
+    "rewrap_stream",
     "seal",
     "seal_stream",
 ]

@@ -21,6 +21,7 @@ from qnb.core.seal.recipient import FILE_KEY_SIZE, Identity, Recipient
 from qnb.errors import NoIdentityMatchError, RecipientError
 
 Random = Callable[[int], bytes]
+_COPY = 1 << 20
 
 
 def is_age(head: bytes) -> bool:
@@ -100,6 +101,69 @@ def open_stream(
     stream.decrypt(_read_header(binary, identities), binary, dst, progress)
 
 
+# --- rewrap ----------------------------------------------------------------------------------------------------------
+
+
+def find_opener(src: BinaryIO, identities: Iterable[Identity]) -> Identity:
+    """The first identity that opens the file at `src`, which is left after its header; the header's MAC is checked.
+
+    Raises:
+        SealError, NoIdentityMatchError, TamperedError: as `open_`; the payload is not read.
+    """
+    header = parse_header(unarmored(src, _peek(src)))
+    identity, file_key = _match(header, identities)
+    header.verify(file_key)
+    return identity
+
+
+def rewrap_stream(
+    src: BinaryIO,
+    dst: BinaryIO,
+    identities: Iterable[Identity],
+    recipients: Sequence[Recipient],
+    progress: stream.Progress | None = None,
+) -> None:
+    """Give a file another header: the same file key, wrapped for `recipients` alone. The payload passes byte for byte.
+
+    Whoever could open the file before and kept a copy, or the file key, can open that content as before; a new
+    header takes nothing back. The payload is neither read nor authenticated.
+
+    Args:
+        src: a binary or armored age file; armor is recognised when `src` can `peek` or `seek`.
+        dst: a binary age file.
+        identities: one of them opens it.
+        recipients: as `seal_stream`.
+        progress: called with the bytes of payload passed so far.
+
+    Raises:
+        RecipientError: as `seal`.
+        SealError, NoIdentityMatchError, TamperedError: as `open_`, on the header.
+    """
+    _check_recipients(recipients)
+    binary = unarmored(src, _peek(src))
+    header = parse_header(binary)
+    file_key = _unwrap(header, identities)
+    header.verify(file_key)
+    dst.write(_encode_header(recipients, file_key))
+    done = 0
+    while data := binary.read(_COPY):
+        dst.write(data)
+        done += len(data)
+        if progress is not None:
+            progress(done)
+
+
+def rewrap(ciphertext: bytes, identities: Iterable[Identity], recipients: Sequence[Recipient]) -> bytes:
+    """As `rewrap_stream`, in memory; the result is binary.
+
+    Raises:
+        RecipientError, SealError, NoIdentityMatchError, TamperedError: as there.
+    """
+    rewrapped = io.BytesIO()
+    rewrap_stream(io.BytesIO(ciphertext), rewrapped, identities, recipients)
+    return rewrapped.getvalue()
+
+
 def _check_recipients(recipients: Sequence[Recipient]) -> None:
     kinds = {recipient.kind for recipient in recipients}
     if not kinds:
@@ -120,11 +184,16 @@ def _make_header(recipients: Sequence[Recipient], random: Random) -> tuple[bytes
     """Header and nonce as they stand in the file, and the payload key."""
     _check_recipients(recipients)
     file_key = random(FILE_KEY_SIZE)
+    header = _encode_header(recipients, file_key)
+    nonce = random(stream.NONCE_SIZE)
+    return header + nonce, derive(file_key, nonce, b"payload")
+
+
+def _encode_header(recipients: Sequence[Recipient], file_key: bytes) -> bytes:
     header = encode_header([recipient.wrap(file_key) for recipient in recipients], file_key)
     if len(header) > MAX_HEADER:
         raise RecipientError("too-many-recipients", f"{len(recipients)} recipients are more than one file can name")
-    nonce = random(stream.NONCE_SIZE)
-    return header + nonce, derive(file_key, nonce, b"payload")
+    return header
 
 
 def _read_header(src: BinaryIO, identities: Iterable[Identity]) -> bytes:
@@ -139,13 +208,18 @@ def _read_header(src: BinaryIO, identities: Iterable[Identity]) -> bytes:
 
 
 def _unwrap(header: Header, identities: Iterable[Identity]) -> bytes:
+    return _match(header, identities)[1]
+
+
+def _match(header: Header, identities: Iterable[Identity]) -> tuple[Identity, bytes]:
+    """The first identity that opens one of the stanzas, and the file key."""
     if len(header.stanzas) > 1 and any(stanza.args[0] == scrypt.KIND for stanza in header.stanzas):
         raise malformed("a passphrase is not the only recipient")
     for identity in identities:
         for stanza in header.stanzas:
             file_key = identity.unwrap(stanza)
             if file_key is not None:
-                return file_key
+                return identity, file_key
     if header.stanzas[0].args[0] == scrypt.KIND:
         raise NoIdentityMatchError("no-identity-match", "the passphrase does not open this file")
     count = len(header.stanzas)

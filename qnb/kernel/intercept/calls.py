@@ -1,8 +1,9 @@
 """Reading a guarded call: who runs what, where, with which options; from copies, which are then what runs.
 
 Enters: the arguments of a guarded method. Leaves: `Judged`: the `Call` to decide on, and the copies to hand on.
-Never: touches `AerSimulator.target` (it is rebuilt at each access), asks a backend over the network, or takes a default
-for something given.
+Never: touches `AerSimulator.target` (it is rebuilt at each access), asks a backend over the network (some fetch what an
+attribute that they have not got might be: only what an object or its class holds is read), or takes a default for
+something given.
 
 The one exception to "what is handed on is a copy" is the object whose method is called. A backend or primitive of the
 SDK reads its options when its worker starts, so a shallow copy with options of its own stands in for Aer's backends and
@@ -14,17 +15,22 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import weakref
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, cast
 
 from qiskit.circuit import Parameter, QuantumCircuit
 
-from qnb.core.circuits import describe_ordered, digest_observables, digest_options, digest_parameters
+from qnb.core.circuits import (
+    digest_calibration,
+    digest_options,
+    digest_parameters,
+)
 from qnb.errors import ExecutionError
 from qnb.kernel.intercept.copies import Copier, frozen_noise, is_noise_model
-from qnb.model import Backend, Call, CircuitInfo
+from qnb.model import Backend, Call, CircuitInfo, Retrieval
 
 _SEEDS = ("seed_simulator", "seed")
 _REFERENCE = ("qiskit.primitives.", "qiskit_aer.primitives.")
@@ -47,33 +53,20 @@ class Judged:
     pins: dict[int, Any]
 
 
-def read(reader: str, name: str, subject: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Judged:
-    """Read a call of a guarded method.
+# --- backends ---------------------------------------------------------------------------------------------------------
 
-    Args:
-        reader: `backend`, `sampler` or `estimator`.
-        name: qualified name of the method.
-        subject: the object whose method it is; None for a static method.
-        args: the arguments after it.
-        kwargs: those by name.
+
+def read_backend(name: str, backend: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Judged:
+    """`run(circuits, …, **options)` of a backend.
 
     Raises:
         ExecutionError: something in the call could not be read, so it cannot be judged.
     """
-    if reader == "backend":
-        return _read_backend(name, subject, args, kwargs)
-    return _read_primitive(reader, name, subject, args, kwargs)
-
-
-# --- backends ---------------------------------------------------------------------------------------------------------
-
-
-def _read_backend(name: str, backend: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Judged:
     copier = Copier()
     args = tuple(map(copier.value, args))
     kwargs = {key: copier.value(value) for key, value in kwargs.items()}
     circuits = _circuits(args, kwargs)
-    infos, orders = _describe(circuits)
+    infos, orders = describe_all(circuits, copier)
     options = _changed_options(backend) | {key: value for key, value in kwargs.items() if key not in _CIRCUIT_NAMES}
     binds = args[1] if len(args) > 1 and isinstance(args[1], list) else None
     given = options.pop("parameter_binds", None)
@@ -82,7 +75,7 @@ def _read_backend(name: str, backend: Any, args: tuple[Any, ...], kwargs: dict[s
         backend=describe_backend(backend),
         circuits=infos,
         parameters=_binds(binds if given is None else given, orders),
-        **_common(options),
+        **common(options),
     )
     return Judged(call, args if backend is None else (backend, *args), kwargs, {})
 
@@ -101,14 +94,16 @@ def _circuits(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[QuantumC
     )
 
 
-def _describe(circuits: Iterable[QuantumCircuit]) -> tuple[tuple[CircuitInfo, ...], list[tuple[Parameter, ...]]]:
-    known: dict[int, tuple[CircuitInfo, tuple[Parameter, ...]]] = {}
-    described = []
-    for circuit in circuits:
-        if id(circuit) not in known:
-            known[id(circuit)] = describe_ordered(circuit)
-        described.append(known[id(circuit)])
-    return tuple(info for info, _ in described), [order for _, order in described]
+def describe_all(
+    circuits: Iterable[QuantumCircuit], copier: Copier
+) -> tuple[tuple[CircuitInfo, ...], list[tuple[Parameter, ...]]]:
+    """Descriptions of circuits in order, and the orders of their parameters; each circuit is described once.
+
+    Raises:
+        ExecutionError: one of them could not be read.
+    """
+    described = [copier.describe(circuit) for circuit in circuits]
+    return tuple([info for info, _ in described]), [order for _, order in described]
 
 
 def _binds(binds: Any, orders: list[tuple[Parameter, ...]]) -> bytes | None:
@@ -118,100 +113,36 @@ def _binds(binds: Any, orders: list[tuple[Parameter, ...]]) -> bytes | None:
     return digest_parameters(binds, orders)
 
 
-# --- primitives -------------------------------------------------------------------------------------------------------
-
-
-def _read_primitive(reader: str, name: str, primitive: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Judged:
-    copier = Copier()
-    kwargs = {key: value if key == "pubs" else copier.value(value) for key, value in kwargs.items()}
-    given = args[0] if args else kwargs.pop("pubs", ())
-    reference = _is_reference(primitive)
-    if not reference:  # a primitive of anybody's may look for what it was given, and not for what that means
-        given = copier.value(list(given))
-    coerce = copier.sampler_pub if reader == "sampler" else copier.estimator_pub
-    pubs = [coerce(pub, kwargs.get("shots" if reader == "sampler" else "precision")) for pub in given]
-    infos, orders = _describe(pub.circuit for pub in pubs)
-    backend = backend_of(primitive)
-    runner, pins = _runner(primitive, backend)
-    options = plain_options(getattr(runner, "_options", None))
-    common = _common(_flattened(options) | _backend_options(backend))
-    shots = [pub.shots for pub in pubs] if reader == "sampler" else []
-    precisions = [pub.precision for pub in pubs] if reader == "estimator" else []
-    call = Call(
-        target=name,
-        backend=describe_backend(primitive if backend is None else backend),
-        circuits=infos,
-        parameters=digest_parameters([pub.parameter_values for pub in pubs], orders),
-        observables=digest_observables([pub.observables for pub in pubs]) if reader == "estimator" else None,
-        precision=_smallest(precisions, _default(runner, options, "precision")) if reader == "estimator" else None,
-        **{
-            **common,
-            "shots": _largest(shots, _default(runner, options, "shots")) if reader == "sampler" else None,
-            "seed": common["seed"] if common["seed"] is not None else _integer(getattr(runner, "_seed", None)),
-        },
-    )
-    handed = (pubs if reference else given, *map(copier.value, args[1:]))
-    return Judged(call, handed if runner is None else (runner, *handed), kwargs, pins)
-
-
-def _is_reference(primitive: Any) -> bool:
-    return type(primitive).__module__.startswith(_REFERENCE)
-
-
-def _runner(primitive: Any, backend: Any) -> tuple[Any, dict[int, Any]]:
-    """What runs in place of a reference primitive: the same, with options and a backend of its own."""
-    if not _is_reference(primitive):
-        return primitive, {}
-    runner = _shallow(primitive)
-    if hasattr(runner, "_options"):
-        runner._options = _own_options(runner._options)
-    return runner, ({id(backend): pinned(backend)} if is_aer(backend) else {})
-
-
-def _own_options(options: Any) -> Any:
-    """A copy of an options object of a reference primitive, deep in its mappings and no deeper."""
-    if options is None or isinstance(options, Mapping):
-        return Copier().value(options)
-    clone = _shallow(options)
-    copier = Copier()
-    for name, value in vars(options).items():
-        if isinstance(value, (dict, list)):
-            setattr(clone, name, copier.value(value))
-    return clone
-
-
-def _default(primitive: Any, options: Mapping[str, Any], what: str) -> Any:
-    attribute = getattr(primitive, f"_default_{what}", None)
-    return options.get(f"default_{what}") if attribute is None else attribute
-
-
-def _largest(shots: list[int | None], default: Any) -> int | None:
-    used = [_integer(default if item is None else item) for item in shots]
-    return max((item for item in used if item is not None), default=None)
-
-
-def _smallest(precisions: list[float | None], default: Any) -> float | None:
-    used = [default if item is None else item for item in precisions]
-    return min((float(item) for item in used if isinstance(item, Real)), default=None)
-
-
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
+def options_of(primitive: Any) -> Any:
+    """The options that a primitive or program holds, in whatever form; None if it holds none."""
+    options = held(primitive, "_options")
+    return held(primitive, "options") if options is None else options
+
+
 def plain_options(options: Any) -> dict[str, Any]:
-    """An options object (the SDK's, a dataclass or a mapping) as a dictionary; empty for None."""
+    """An options object (the SDK's, a dataclass, a model or a mapping) as a dictionary; empty for None."""
     if isinstance(options, Mapping):
         return dict(options)
+    if hasattr(type(options), "model_dump"):  # pydantic's
+        return {key: value for key, value in options.model_dump().items() if value is not None}
     if dataclasses.is_dataclass(options) and not isinstance(options, type):
         return {
             item.name: plain_options(value) if dataclasses.is_dataclass(value) else value
             for item in dataclasses.fields(options)
-            if (value := getattr(options, item.name, None)) is not None and not item.name.startswith("_")
+            if _given(value := getattr(options, item.name, None)) and not item.name.startswith("_")
         }
     return {}
 
 
-def _flattened(options: Mapping[str, Any]) -> dict[str, Any]:
+def _given(value: Any) -> bool:
+    """Whether an option was given; IBM's options say `Unset` where others say None."""
+    return value is not None and type(value).__name__ != "UnsetType"
+
+
+def flattened(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a primitive with those that it hands to its backend; `default_` ones have their own place."""
     flat = {key: value for key, value in options.items() if not key.startswith("default_")}
     for group in ("backend_options", "run_options", "simulator"):
@@ -226,7 +157,7 @@ _defaults: dict[type, dict[str, Any]] = {}
 
 def _changed_options(backend: Any) -> dict[str, Any]:
     """The options of a backend that are not the default of its class."""
-    options = getattr(backend, "_options", None)
+    options = held(backend, "_options")
     if not isinstance(options, Mapping):
         return {}
     cls = type(backend)
@@ -237,10 +168,10 @@ def _changed_options(backend: Any) -> dict[str, Any]:
             _defaults[cls] = {}
     defaults = _defaults[cls]
     # the SDK's own options keep a dictionary, which is faster to go through than the mapping that they are
-    held = getattr(options, "_fields", options)
+    chosen = getattr(options, "_fields", options)
     return {
         key: value
-        for key, value in held.items()
+        for key, value in chosen.items()
         if value is not (default := defaults.get(key)) and not (type(value) is type(default) and _equal(value, default))
     }
 
@@ -249,11 +180,12 @@ def _equal(value: Any, default: Any) -> bool:
     return bool(value == default) if isinstance(value, (str, int, float, bool)) else False
 
 
-def _backend_options(backend: Any) -> dict[str, Any]:
+def backend_options(backend: Any) -> dict[str, Any]:
+    """The changed options of the backend behind a primitive, under names of their own."""
     return {} if backend is None else {f"backend.{key}": value for key, value in _changed_options(backend).items()}
 
 
-def _common(options: dict[str, Any]) -> dict[str, Any]:
+def common(options: dict[str, Any]) -> dict[str, Any]:
     """Take out of the options what has a place of its own in a `Call`; digest the rest."""
     options = {key: value for key, value in options.items() if value is not None}
     noise = _take(options, ("noise_model",))
@@ -263,8 +195,8 @@ def _common(options: dict[str, Any]) -> dict[str, Any]:
     private = options.get("private", environment.get("private") if isinstance(environment, Mapping) else None)
     return {
         "noise_model": frozen_noise(noise)[1] if is_noise_model(noise) else None,
-        "shots": _integer(shots),
-        "seed": _integer(seed),
+        "shots": integer(shots),
+        "seed": integer(seed),
         "private": private is True,
         "options": digest_options(options),
     }
@@ -280,40 +212,92 @@ def _take(options: dict[str, Any], names: tuple[str, ...]) -> Any:
     return found
 
 
-def _integer(value: Any) -> int | None:
+def integer(value: Any) -> int | None:
+    """A whole number, None for anything else."""
     return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+
+
+def is_reference(primitive: Any) -> bool:
+    """Whether a primitive is one of the reference implementations, which are known to keep no state but options."""
+    return type(primitive).__module__.startswith(_REFERENCE)
 
 
 # --- where it runs ----------------------------------------------------------------------------------------------------
 
 
+# Primitives that do nothing but hand on to another one -> the attribute that holds it. They run where that one runs.
+_HANDS_ON = {"qiskit_algorithms.minimum_eigensolvers.diagonal_estimator._DiagonalEstimator": "sampler"}
+
+
 def backend_of(primitive: Any) -> Any:
-    """The backend behind a primitive, None for one that computes by itself."""
+    """The backend behind a primitive (or the primitive that it hands on to), None for one that computes by itself."""
+    cls = type(primitive)
+    inner = _HANDS_ON.get(f"{cls.__module__}.{cls.__qualname__}")
+    if inner is not None:
+        other = held(primitive, inner)
+        return backend_of(other) or other
     for name in ("_backend", "_mode", "_session"):
-        value = getattr(primitive, name, None)
-        if hasattr(value, "run"):
+        value = held(primitive, name)
+        if hasattr(type(value), "run"):
             return value
-        inner = getattr(value, "_backend", None)
-        if hasattr(inner, "run"):
+        inner = held(value, "_backend")
+        if hasattr(type(inner), "run"):
             return inner
     return None
+
+
+def held(value: Any, name: str) -> Any:
+    """An attribute that the object or its class holds, else None; never one that would be fetched when asked for."""
+    own = getattr(value, "__dict__", None)
+    if own is not None and name in own:
+        return own[name]
+    return getattr(value, name, None) if hasattr(type(value), name) else None
 
 
 def describe_backend(backend: Any) -> Backend:
     """Name, class, version and calibration time, as far as the object holds them; asks nobody else."""
     cls = type(backend)
-    properties = getattr(backend, "_properties", None)
-    calibrated = getattr(properties, "last_update_date", None)
+    properties = held(backend, "_properties")
+    calibrated = None if properties is None else held(properties, "last_update_date")
     return Backend(
-        name=_text(getattr(backend, "_name", None)) or _text(getattr(backend, "name", None)),
+        name=text(held(backend, "_name"))
+        or text(held(backend, "name"))
+        or (cls.__name__ if is_reference(backend) else None),
         cls=f"{cls.__module__}.{cls.__qualname__}",
-        version=_text(getattr(backend, "backend_version", None)),
-        calibration_time=calibrated.isoformat() if isinstance(calibrated, datetime) else _text(calibrated),
+        version=text(held(backend, "backend_version")),
+        calibration_time=calibrated.isoformat() if isinstance(calibrated, datetime) else text(calibrated),
+        calibration=None if properties is None else _calibration(properties),
     )
 
 
-def _text(value: Any) -> str | None:
+_calibrations: dict[int, tuple[weakref.ref[Any], bytes | None]] = {}
+
+
+def _calibration(properties: Any) -> bytes | None:
+    """The digest of a calibration, made once: the SDK puts another object in its place when it loads a newer one."""
+    identity = id(properties)
+    known = _calibrations.get(identity)
+    if known is not None and known[0]() is properties:
+        return known[1]
+    try:
+        digest = digest_calibration(properties.to_dict())
+        _calibrations[identity] = (weakref.ref(properties, lambda _: _calibrations.pop(identity, None)), digest)
+    except (AttributeError, TypeError):  # another kind of properties: nothing is known of it
+        return None
+    return digest
+
+
+def text(value: Any) -> str | None:
+    """A text with something in it, None for anything else."""
     return value if isinstance(value, str) and value else None
+
+
+def describe_job(job: Any) -> Retrieval:
+    """A job that nobody saw submitted, as far as the object says where it ran."""
+    backend = held(job, "_backend")
+    return Retrieval(
+        backend=describe_backend(backend if hasattr(type(backend), "run") else job), job=text(held(job, "_job_id"))
+    )
 
 
 # --- Aer --------------------------------------------------------------------------------------------------------------
@@ -326,7 +310,7 @@ def is_aer(backend: Any) -> bool:
 
 def pinned(backend: Any) -> Any:
     """A stand-in for an Aer backend, with options and a noise model of its own."""
-    clone = _shallow(backend)
+    clone = shallow(backend)
     options = copy.copy(backend._options)
     fields = dict(options._fields)
     noise = fields.get("noise_model")
@@ -337,7 +321,7 @@ def pinned(backend: Any) -> Any:
     return clone
 
 
-def _shallow(value: Any) -> Any:
+def shallow(value: Any) -> Any:
     """The same attributes in another object, whatever the class says about copying."""
     clone = object.__new__(type(value))
     cast("dict[str, Any]", clone.__dict__).update(value.__dict__)

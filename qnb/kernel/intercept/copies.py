@@ -22,7 +22,8 @@ from qiskit.quantum_info import SparseObservable
 from qiskit.quantum_info.operators.base_operator import BaseOperator
 from qiskit.quantum_info.states.quantum_state import QuantumState
 
-from qnb.core.circuits import digest_noise_model
+from qnb.core.circuits import describe_ordered, digest_noise_model
+from qnb.kernel.intercept.known import Description, recall, remember
 
 
 class Copier:
@@ -30,6 +31,8 @@ class Copier:
 
     def __init__(self) -> None:
         self._circuits: dict[int, tuple[QuantumCircuit, QuantumCircuit]] = {}
+        self._originals: dict[int, QuantumCircuit] = {}  # by the id of the copy
+        self._described: dict[int, Description] = {}  # as well
 
     def circuit(self, circuit: QuantumCircuit) -> QuantumCircuit:
         """A copy down to the operations."""
@@ -38,7 +41,24 @@ class Copier:
             # the blocks of control flow are shared by a shallow copy
             clone = copy.deepcopy(circuit) if circuit.has_control_flow_op() else circuit.copy()
             known = self._circuits[id(circuit)] = (circuit, clone)
+            self._originals[id(clone)] = circuit
         return known[1]
+
+    def describe(self, clone: QuantumCircuit) -> Description:
+        """The description of a copy made here, and its parameters in order; each is described once.
+
+        Raises:
+            ExecutionError: it could not be read.
+        """
+        found = self._described.get(id(clone))
+        if found is None:
+            original = self._originals.get(id(clone), clone)
+            found = recall(original, clone)
+            if found is None:
+                found = describe_ordered(clone)
+                remember(original, clone, found)
+            self._described[id(clone)] = found
+        return found
 
     def value(self, value: Any) -> Any:
         """A copy of a circuit, array, operator, noise model, or of a container of these; anything else as it is."""
@@ -74,18 +94,36 @@ class Copier:
     def sampler_pub(self, pub: SamplerPubLike, shots: int | None) -> SamplerPub:
         """The pub as the primitive will understand it, of copies."""
         given = SamplerPub.coerce(pub, shots)
-        return SamplerPub(self.circuit(given.circuit), _bindings(given.parameter_values), given.shots, validate=False)
+        clone = _blank(given)
+        clone._circuit = self.circuit(given._circuit)
+        clone._parameter_values = _bindings(given._parameter_values)
+        return clone
 
     def estimator_pub(self, pub: EstimatorPubLike, precision: float | None) -> EstimatorPub:
         """The pub as the primitive will understand it, of copies."""
         given = EstimatorPub.coerce(pub, precision)
-        return EstimatorPub(
-            self.circuit(given.circuit),
-            _observables(given.observables),
-            _bindings(given.parameter_values),
-            given.precision,
-            validate=False,
-        )
+        clone = _blank(given)
+        clone._circuit = self.circuit(given._circuit)
+        clone._observables = _observables(given._observables)
+        clone._parameter_values = _bindings(given._parameter_values)
+        return clone
+
+
+def _blank(pub: Any) -> Any:
+    """Another pub with the same attributes; its constructor would work out again what they are."""
+    cls = type(pub)
+    names = _slots.get(cls)
+    if names is None:
+        names = _slots[cls] = [name for base in cls.__mro__ for name in base.__dict__.get("__slots__", ())]
+    clone = object.__new__(cls)
+    for name in names:
+        setattr(clone, name, getattr(pub, name))
+    if hasattr(pub, "__dict__"):
+        clone.__dict__.update(pub.__dict__)
+    return clone
+
+
+_slots: dict[type, list[str]] = {}
 
 
 def _bindings(values: BindingsArray) -> BindingsArray:

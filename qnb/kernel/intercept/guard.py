@@ -12,7 +12,7 @@ from qnb.kernel.intercept import jobs
 from qnb.kernel.intercept.targets import Place
 from qnb.kernel.intercept.token import Token, inside, run_inside
 from qnb.kernel.intercept.trampoline import Hook
-from qnb.model import Call
+from qnb.model import Call, Retrieval
 
 _AER_RUN = ("qiskit_aer.backends.aerbackend", "AerBackend.run")
 
@@ -25,6 +25,14 @@ class Session(Protocol):
 
         Raises:
             DeniedError: it may not.
+            QnbError: no decision could be made or recorded.
+        """
+
+    def retrieve(self, retrieval: Retrieval) -> jobs.Ticket:
+        """Decide, durably, whether the results of a job that nobody saw submitted may be fetched.
+
+        Raises:
+            DeniedError: they may not.
             QnbError: no decision could be made or recorded.
         """
 
@@ -43,15 +51,24 @@ class Guard:
             QnbError: the call could not be judged, decided or recorded.
         """
         session = self.session
-        if session is None or not (place.static or _is_ours(args, place.base)):
+        reader = place.target.reader
+        ours = place.static or _is_ours(args, place.base)
+        if session is not None and reader == "result":
+            return self._result(session if ours else None, hook, args, kwargs)
+        if session is None or not ours:
+            return hook.original(*args, **kwargs)
+        if reader == "submission":
+            jobs.note_submission(args[0])
             return hook.original(*args, **kwargs)
         token = inside()
         if token is not None:
             return _run(hook, args, kwargs, token)
-        from qnb.kernel.intercept.calls import read  # imports the SDK, which whoever calls its method has loaded
+        from qnb.kernel.intercept.readers import read  # imports the SDK, which whoever calls its method has loaded
 
         subject, rest = (None, args) if place.static else (args[0], args[1:])
-        judged = read(place.target.reader, hook.name, subject, rest, kwargs)
+        judged = read(reader, hook, subject, rest, kwargs)
+        if judged is None:
+            return hook.original(*args, **kwargs)
         ticket = session.begin(judged.call)
         token = Token(judged.pins)
         follower = jobs.Follower(ticket, token)
@@ -61,6 +78,25 @@ class Guard:
             follower.failed(error)
             raise
         return jobs.follow(value, follower)
+
+    @staticmethod
+    def _result(session: Session | None, hook: Hook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of a job: recorded as the end of what was seen submitted, else as a retrieval.
+
+        Without a session the object is none of the SDK's jobs, and only followed where a guarded call gave it out.
+
+        Raises:
+            DeniedError: it may not be retrieved.
+            QnbError: it could not be decided or recorded, and is withheld.
+        """
+        follower = jobs.follower_of(args)
+        if follower is None and session is not None and inside() is None and not jobs.was_submitted_here(args[0]):
+            from qnb.kernel.intercept.calls import describe_job
+
+            follower = jobs.retrieved(args[0], session.retrieve(describe_job(args[0])))
+        if follower is None:
+            return hook.original(*args, **kwargs)
+        return follower.read(args[0], hook.original, args, kwargs)
 
 
 def _is_ours(args: tuple[Any, ...], base: type) -> bool:

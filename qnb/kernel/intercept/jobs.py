@@ -7,7 +7,8 @@ A job is followed in three ways. Its `result` and `cancel` are hooked in its cla
 through us. Its future, where it has one, tells when it ended (the time counts, not the moment of asking). And `settle`
 asks after the jobs that nobody asked for: the session calls it at each cell's end.
 
-`result()` of a job that nobody saw submitted has no follower and passes: that is a retrieval, a decision of its own.
+A job whose submission nobody saw (in another kernel, before qnb was loaded, on a backend that is not guarded) is
+followed from the moment somebody asks for its result: that is a retrieval, a decision of its own.
 """
 
 from __future__ import annotations
@@ -68,13 +69,13 @@ class Follower:
         """
         self._end(lambda: _outcome(value, self._seconds()))
 
-    def failed(self, error: BaseException) -> None:
-        """The execution raised.
+    def failed(self, error: BaseException, *, cancelled: bool = False) -> None:
+        """The execution raised; `cancelled`: because it was given up.
 
         Raises:
             QnbError: it could not be recorded.
         """
-        status = "cancelled" if isinstance(error, CancelledError) else "failed"
+        status = "cancelled" if cancelled or isinstance(error, CancelledError) else "failed"
         name = f"{type(error).__module__}.{type(error).__qualname__}"
         self._end(lambda: Outcome(status, error=name, seconds=self._seconds()))
 
@@ -116,9 +117,10 @@ class Follower:
 
     def watch(self, job: Any) -> None:
         """Follow `job` from here on."""
-        self._job = job
-        _pending[id(self)] = self
         future = _future(job)
+        if _ends_here(job):
+            self._job = job
+        _pending[id(self)] = self
         if future is not None:
             # holds the follower weakly: a future in a queue outlives what its caller keeps
             mark = weakref.WeakMethod(self._mark_end)
@@ -143,7 +145,7 @@ class Follower:
             value = original(*args, **kwargs)
         except BaseException as error:
             if _is_over(job, error):
-                self.failed(error)
+                self.failed(error, cancelled=_is_cancelled(job, ask=False))
             raise
         finally:
             self._readers.discard(thread)
@@ -151,7 +153,10 @@ class Follower:
         return value
 
     def settle(self, seconds: float) -> None:
-        """Record the job's outcome if it has ended, or ends within `seconds`.
+        """Record the job's outcome if it is known here that it has ended, or if it ends within `seconds`.
+
+        A job that runs elsewhere is not asked after: that would be the provider's answer to a question that nobody put,
+        at every cell. It is recorded when its result is asked for, also later and from another kernel.
 
         Raises:
             QnbError: it could not be recorded.
@@ -173,6 +178,7 @@ class Follower:
 
 
 _pending: dict[int, Follower] = {}
+_local: weakref.WeakSet[Any] = weakref.WeakSet()
 _hooked: weakref.WeakSet[type] = weakref.WeakSet()
 _followers: weakref.WeakKeyDictionary[Any, Follower] = weakref.WeakKeyDictionary()
 
@@ -198,6 +204,28 @@ def follow(value: Any, follower: Follower) -> Any:
     return value
 
 
+def note_submission(job: Any) -> None:
+    """A local job starts: what it executes is decided where it does."""
+    with contextlib.suppress(TypeError):
+        _local.add(job)
+
+
+def was_submitted_here(job: Any) -> bool:
+    """Whether a job is a local one that started under the guard."""
+    try:
+        return job in _local
+    except TypeError:
+        return False
+
+
+def retrieved(job: Any, ticket: Ticket) -> Follower:
+    """Follow a job whose results may be fetched: they are recorded once, when they are."""
+    follower = Follower(ticket, Token({}))
+    with contextlib.suppress(TypeError):  # neither hashable nor weakly referable: whoever asks again asks anew
+        _followers[job] = follower
+    return follower
+
+
 def pending() -> int:
     """How many executions have not been recorded as ended."""
     return len(_pending)
@@ -220,6 +248,12 @@ def settle(seconds: float = 0.0) -> None:
         raise failure
 
 
+def forget_jobs() -> None:
+    """Follow none of the jobs so far: in a forked child they are the parent's to record."""
+    _pending.clear()
+    _followers.clear()
+
+
 def look_again() -> None:
     """Hook the classes of jobs again as they come along: somebody may have put other methods into them."""
     _hooked.clear()
@@ -239,7 +273,7 @@ def _hook(cls: type) -> None:
 
 
 def _enter_result(hook: Hook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    follower = _follower(args)
+    follower = follower_of(args)
     if follower is None:
         return hook.original(*args, **kwargs)
     return follower.read(args[0], hook.original, args, kwargs)
@@ -247,13 +281,14 @@ def _enter_result(hook: Hook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 def _enter_cancel(hook: Hook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     value = hook.original(*args, **kwargs)
-    follower = _follower(args)
+    follower = follower_of(args)
     if follower is not None and _is_cancelled(args[0]):
         follower.cancelled()
     return value
 
 
-def _follower(args: tuple[Any, ...]) -> Follower | None:
+def follower_of(args: tuple[Any, ...]) -> Follower | None:
+    """Who follows the job that is the first of these arguments."""
     try:
         return _followers.get(args[0]) if args else None
     except TypeError:
@@ -265,6 +300,11 @@ def _future(job: Any) -> Future[Any] | None:
     return future if isinstance(future, Future) else None
 
 
+def _ends_here(job: Any) -> bool:
+    """Whether it is known in this process when a job has ended; else only the provider knows."""
+    return _future(job) is not None or getattr(job, "_async", True) is False
+
+
 def _is_over(job: Any, error: BaseException | None) -> bool:
     """Whether the job has ended; `error` is what asking for its result raised."""
     future = _future(job)
@@ -272,16 +312,25 @@ def _is_over(job: Any, error: BaseException | None) -> bool:
         return future.done()
     asked = getattr(job, "in_final_state", None)
     if callable(asked):
-        return bool(asked())
+        with contextlib.suppress(Exception):  # the provider could not be asked: then nothing is known
+            return bool(asked())
+        return False
     return error is not None and not isinstance(error, (TimeoutError, KeyboardInterrupt))
 
 
-def _is_cancelled(job: Any) -> bool:
+def _is_cancelled(job: Any, *, ask: bool = True) -> bool:
+    """Whether the job was given up: as it says itself, or when asked."""
     future = _future(job)
     if future is not None:
         return future.cancelled()
+    if getattr(getattr(job, "_status", None), "name", getattr(job, "_status", None)) == "CANCELLED":
+        return True
+    if not ask:
+        return False
     asked = getattr(job, "cancelled", None)
-    return bool(asked()) if callable(asked) else getattr(job.status(), "name", None) == "CANCELLED"
+    with contextlib.suppress(Exception):  # as above
+        return bool(asked()) if callable(asked) else getattr(job.status(), "name", None) == "CANCELLED"
+    return False
 
 
 def _ignore() -> None:

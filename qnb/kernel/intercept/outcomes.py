@@ -21,6 +21,8 @@ def outcome_of(value: Any, seconds: float) -> Outcome:
 
     A `Result` that is not a success is a failure: Aer reports a failed circuit in a job that is done.
     """
+    if isinstance(value, tuple) and len(value) == 2 and type(value[1]).__module__.startswith("qiskit_aer."):
+        value = value[0]  # Aer's states come with the engine that computed them
     failed = isinstance(value, Result) and not value.success
     shots, seed = _used(value)
     return Outcome("failed" if failed else "ok", result=digest_result(value), shots=shots, seed=seed, seconds=seconds)

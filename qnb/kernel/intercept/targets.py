@@ -1,9 +1,7 @@
-"""What is guarded: a table of base classes, and the walk that finds every method below them.
+"""The walk that finds every method below the base classes of the table, now and whenever a class comes along.
 
 Enters: the classes that the SDKs define, now or later. Leaves: the functions to guard, each once.
 Never: imports an SDK. A base class whose module is not loaded yet is met by an import hook when it is.
-
-Adding a target is one line in `TARGETS`.
 """
 
 from __future__ import annotations
@@ -19,29 +17,8 @@ from types import ModuleType
 from typing import Any
 
 from qnb.kernel.intercept import trampoline
+from qnb.kernel.intercept.table import TARGETS, Target
 from qnb.kernel.intercept.trampoline import Hook
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A method of a base class, guarded in the base and in everything below it.
-
-    Attributes:
-        module, base, method: where it is.
-        reader: how `calls` reads its arguments: `backend`, `sampler` or `estimator`.
-    """
-
-    module: str
-    base: str
-    method: str
-    reader: str
-
-
-TARGETS = (
-    Target("qiskit.providers.backend", "BackendV2", "run", "backend"),
-    Target("qiskit.primitives.base.base_sampler", "BaseSamplerV2", "run", "sampler"),
-    Target("qiskit.primitives.base.base_estimator", "BaseEstimatorV2", "run", "estimator"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +36,8 @@ class Place:
     static: bool
 
 
+Targets = tuple[Target, ...]
+"""Those of one base class."""
 Guard = Callable[[Place, Hook, tuple[Any, ...], dict[str, Any]], Any]
 
 
@@ -66,6 +45,15 @@ def loaded_base(target: Target) -> type | None:
     """The base class, None while its module is not imported."""
     base = getattr(sys.modules.get(target.module), target.base, None)
     return base if isinstance(base, type) else None
+
+
+def _absent(target: Target) -> bool:
+    """Whether a module is loaded that has not got what the table says is in it: another version of the SDK."""
+    module = sys.modules.get(target.module)
+    if module is None or target.optional or getattr(getattr(module, "__spec__", None), "_initializing", False):
+        return False
+    base = loaded_base(target)
+    return base is None or not any(target.method in vars(owner) for owner in base.__mro__)
 
 
 def below(base: type) -> Iterator[type]:
@@ -91,13 +79,15 @@ class Walker:
         self._guard = guard
         self._finder = _Finder(self.adopt_module)
         self._announced: list[tuple[weakref.ref[type], object]] = []
+        self._unguarded: list[str] = []
 
     def install(self) -> None:
         """Guard what is loaded, and be told of what will be."""
         if self._finder not in sys.meta_path:
             sys.meta_path.insert(0, self._finder)
-        for target in TARGETS:
-            self._adopt_base(target)
+        self._unguarded.clear()
+        for targets in _BY_BASE:
+            self._adopt_base(targets)
 
     def uninstall(self) -> None:
         """Be told of nothing any more; the functions themselves are put back by `trampoline.remove_all`."""
@@ -111,69 +101,78 @@ class Walker:
 
     def adopt_module(self, name: str) -> None:
         """A module of the table was imported."""
-        for target in TARGETS:
-            if target.module == name:
-                self._adopt_base(target)
+        for targets in _BY_BASE:
+            if targets[0].module == name:
+                self._adopt_base(targets)
 
     def missing(self) -> list[str]:
-        """Qualified names of methods that cannot be guarded: what stands in the class is no function."""
-        return [name for name, guarded in self.guarded() if not guarded]
+        """What the last `install` could not guard: no function stands in a class, or nothing at all where it should.
+
+        Returns:
+            Qualified names.
+        """
+        return [*self._unguarded, *(target.name for target in TARGETS if _absent(target))]
 
     def guarded(self) -> list[tuple[str, bool]]:
         """Qualified name of each method below a loaded target, and whether it is guarded."""
-        rows = {}
-        for target in TARGETS:
-            base = loaded_base(target)
-            for owner in [] if base is None else _owners(base, target.method):
-                function = trampoline.function_of(vars(owner)[target.method])
-                name = f"{owner.__module__}.{owner.__qualname__}.{target.method}"
-                rows[name] = function is not None and trampoline.hook_of(function) is not None
-        return sorted(rows.items())
+        return sorted({_name(owner, target): _is_guarded(owner, target.method) for target, owner in _places()}.items())
 
-    def _adopt_base(self, target: Target) -> None:
-        base = loaded_base(target)
+    def _adopt_base(self, targets: Targets) -> None:
+        base = loaded_base(targets[0])
         if base is None:
             return
         if not self._hears_of(base):
-            self._listen(base, target)
-        for cls in below(base):
-            self._adopt(cls, base, target)
+            self._listen(base, targets)
+        classes = list(below(base))
+        owners = {owner: None for cls in classes for owner in cls.__mro__}
+        for target in targets:
+            for owner in owners:
+                if _stands_in(owner, target.method) and not self._place(owner, base, target):
+                    self._unguarded.append(_name(owner, target))
+        for cls in classes:
+            if cls is not base and "__init_subclass__" in cls.__dict__:
+                self._adopt_announcer(cls, base, targets)
 
     def _hears_of(self, base: type) -> bool:
-        own = vars(base).get("__init_subclass__")
-        return any(reference() is base and mark is own for reference, mark in self._announced)
+        own = base.__dict__.get("__init_subclass__")
+        return own is not None and any(reference() is base and mark is own for reference, mark in self._announced)
 
-    def _listen(self, base: type, target: Target) -> None:
+    def _listen(self, base: type, targets: Targets) -> None:
         if "__init_subclass__" in vars(base):
-            self._adopt_announcer(base, base, target)
+            self._adopt_announcer(base, base, targets)
             return
 
         anchor: Any = base
 
         def announce(cls: type[Any], /, **kwargs: Any) -> None:
             super(anchor, cls).__init_subclass__(**kwargs)
-            self._adopt(cls, base, target)
+            self._adopt(cls, base, targets)
 
         greeting: Any = classmethod(announce)
         anchor.__init_subclass__ = greeting
         self._announced.append((weakref.ref(base), vars(base)["__init_subclass__"]))
 
-    def _adopt(self, cls: type, base: type, target: Target) -> None:
+    def _adopt(self, cls: type, base: type, targets: Targets) -> None:
         """Guard what `cls` brings: methods of its own and of mixins, and its way to greet subclasses."""
-        for owner in cls.__mro__:
-            if target.method in vars(owner) and _concrete(owner, target.method):
-                self._place(owner, base, target)
-        if cls is not base:
-            self._adopt_announcer(cls, base, target)
+        for target in targets:
+            for owner in cls.__mro__:
+                if _stands_in(owner, target.method):
+                    self._place(owner, base, target)
+        self._adopt_announcer(cls, base, targets)
 
-    def _place(self, owner: type, base: type, target: Target) -> None:
-        attribute = vars(owner)[target.method]
-        function = trampoline.function_of(attribute) or trampoline.wrap(owner, target.method)
+    def _place(self, owner: type, base: type, target: Target) -> bool:
+        """Guard one method; whether it is guarded now."""
+        attribute = owner.__dict__[target.method]
+        function = trampoline.function_of(attribute)
+        if function is not None and trampoline.hook_of(function) is not None:
+            return True
+        function = function or trampoline.wrap(owner, target.method)
         if function is None:
-            return
+            return False
         trampoline.place(function, partial(self._guard, Place(target, base, isinstance(attribute, staticmethod))))
+        return trampoline.hook_of(function) is not None
 
-    def _adopt_announcer(self, cls: type, base: type, target: Target) -> None:
+    def _adopt_announcer(self, cls: type, base: type, targets: Targets) -> None:
         """A class that greets subclasses itself may not tell its base: go along with its own greeting."""
         function = trampoline.function_of(vars(cls).get("__init_subclass__"))
         if function is None:
@@ -182,25 +181,44 @@ class Walker:
         def enter(hook: Hook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             value = hook.original(*args, **kwargs)
             if args and isinstance(args[0], type):
-                self._adopt(args[0], base, target)
+                self._adopt(args[0], base, targets)
             return value
 
         trampoline.place(function, enter)
 
 
-def _owners(base: type, method: str) -> list[type]:
-    """The classes in whose body a concrete method stands that an instance of something below `base` may run."""
-    owners: dict[type, None] = {}
-    for cls in below(base):
-        for owner in cls.__mro__:
-            if method in vars(owner) and _concrete(owner, method):
-                owners[owner] = None
-    return list(owners)
+def _by_base() -> list[Targets]:
+    groups: dict[tuple[str, str], list[Target]] = {}
+    for target in TARGETS:
+        groups.setdefault((target.module, target.base), []).append(target)
+    return [tuple(group) for group in groups.values()]
 
 
-def _concrete(owner: type, method: str) -> bool:
-    """An abstract method executes nothing."""
-    return not getattr(vars(owner)[method], "__isabstractmethod__", False)
+_BY_BASE = _by_base()
+
+
+def _stands_in(owner: type, method: str) -> bool:
+    """Whether a concrete method stands in the body of a class: an abstract one executes nothing."""
+    attribute = owner.__dict__.get(method)
+    return attribute is not None and not getattr(attribute, "__isabstractmethod__", False)
+
+
+def _places() -> Iterator[tuple[Target, type]]:
+    """Every class below a loaded target in whose body the target's method stands, each with its target."""
+    for target in TARGETS:
+        base = loaded_base(target)
+        for owner in {} if base is None else {owner: None for cls in below(base) for owner in cls.__mro__}:
+            if _stands_in(owner, target.method):
+                yield target, owner
+
+
+def _is_guarded(owner: type, method: str) -> bool:
+    function = trampoline.function_of(owner.__dict__[method])
+    return function is not None and trampoline.hook_of(function) is not None
+
+
+def _name(owner: type, target: Target) -> str:
+    return f"{owner.__module__}.{owner.__qualname__}.{target.method}"
 
 
 class _Finder(MetaPathFinder):

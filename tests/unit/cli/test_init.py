@@ -44,14 +44,14 @@ def test_init_as_json_says_what_was_made(home: Path) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "protection"),
-    [("horse\nhorse\n", "passphrase"), ("hrose\nhorse\nhorse\nhorse\n", "passphrase"), ("\n", "plain")],
+    [("horse\nhorse\n\n", "passphrase"), ("hrose\nhorse\nhorse\nhorse\n\n", "passphrase"), ("\n\n", "plain")],
 )
 def test_init_at_a_terminal_offers_a_passphrase(
     home: Path, monkeypatch: pytest.MonkeyPatch, typed: str, protection: str
 ) -> None:
     """Given twice it wraps the identity; empty leaves it plain."""
     make = config.create_identity
-    monkeypatch.setattr(config, "create_identity", lambda path, passphrase: make(path, passphrase, work_factor=10))
+    monkeypatch.setattr(config, "create_identity", lambda *args, **more: make(*args, **more, work_factor=10))
     monkeypatch.setattr(command, "at_terminal", lambda: True)
     result = CliRunner().invoke(cli, ["init"], input=typed)
     assert result.exit_code == 0

@@ -191,8 +191,8 @@ def test_passphrase_file_asks_where_somebody_can_be_asked(home: Path, monkeypatc
     result = run("unseal", "a.age", ok=False)
     assert isinstance(result.exception, ConfigError)
     assert result.exception.code == "passphrase-needed"
-    monkeypatch.setattr("qnb.cli.seal._at_terminal", lambda: True)
-    monkeypatch.setattr("qnb.cli.seal._ask_passphrase", lambda: "open sesame")
+    monkeypatch.setattr("qnb.cli.seal.at_terminal", lambda: True)
+    monkeypatch.setattr("qnb.cli.seal.ask_passphrase", lambda: "open sesame")
     run("unseal", "a.age")
     assert Path("a").read_bytes() == CANARY
 
@@ -294,7 +294,7 @@ def test_denied_label_unlocks_no_key(home: Path, monkeypatch: pytest.MonkeyPatch
     def read(*_: object) -> None:
         raise AssertionError("an identity was read")
 
-    monkeypatch.setattr("qnb.cli.seal.load_identities", read)
+    monkeypatch.setattr("qnb.store.keychain.load_identities", read)
     result = run("unseal", "a.ipynb", ok=False)
     assert isinstance(result.exception, DeniedError)
     assert not Path("a.unsealed.ipynb").exists()

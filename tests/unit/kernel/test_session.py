@@ -12,13 +12,14 @@ import pytest
 from qnb.core.directive import parse_directive
 from qnb.core.entry import EntryView, parse_statement
 from qnb.core.notebook import parse_bundle
-from qnb.core.seal import parse_identities
+from qnb.core.seal import parse_identities, parse_recipient
 from qnb.core.seal.output import MIME, open_output
 from qnb.errors import ConfigError, DeniedError, LabelError, QnbError, StorageError
 from qnb.kernel.session import Session
-from qnb.model import Backend, Call, CircuitInfo, Outcome
+from qnb.model import Backend, Call, CircuitInfo, Outcome, Retrieval
 from qnb.store.authority import Authority
-from qnb.store.config import init_home
+from qnb.store.config import init_home, load_policy
+from qnb.store.datasets import make_dataset
 
 AER = Backend("aer_simulator", "qiskit_aer.backends.aer_simulator.AerSimulator")
 ELSEWHERE = Backend("patient_7", "somewhere.Else")
@@ -243,3 +244,71 @@ def test_status_says_policy_facts(session: Session) -> None:
     open_cell(session, "%%qsecure restricted")
     status = session.status()
     assert (status["label"], status["raised_by_cell"], status["sealed"]) == ("restricted", 1, True)
+
+
+ELSEWHERES_JOB = Retrieval(AER, "job-of-patient-7")
+
+
+def test_retrieval_is_decided_before_and_recorded_after(session: Session) -> None:
+    """As an execution is, with the job committed to."""
+    open_cell(session, "%%qsecure")
+    ticket = session.retrieve(ELSEWHERES_JOB)
+    assert kinds(session) == ["decision"]
+    ticket.end(Outcome("ok", result=b"\3" * 32))
+    decision, retrieval = entries(session)[-2:]
+    assert (decision.action, retrieval.kind, retrieval.status) == ("retrieve", "retrieval", "ok")
+    assert retrieval.backend == "aer_simulator"
+    assert "patient" not in str(retrieval.predicate)
+
+
+def test_retrieval_that_cannot_be_recorded_withholds_the_cell(session: Session, monkeypatch) -> None:
+    """The results are withheld, and so is the output of the cell that asked for them."""
+    cell = open_cell(session, "%%qsecure")
+    ticket = session.retrieve(ELSEWHERES_JOB)
+
+    def full(*_: object) -> None:
+        raise StorageError("full", "the disk is full", "make room")
+
+    monkeypatch.setattr(session.authority, "record_retrieval", full)
+    with pytest.raises(StorageError):
+        ticket.end(Outcome("ok"))
+    with pytest.raises(StorageError):
+        session.end_executions(cell)
+
+
+def test_results_from_an_unlisted_place_are_denied_from_confidential_up(session: Session) -> None:
+    """Where nobody has said whose machine it is, nothing confidential can have run."""
+    open_cell(session)
+    session.retrieve(Retrieval(ELSEWHERE, None)).end(Outcome("ok"))
+    open_cell(session, "%%qsecure")
+    with pytest.raises(DeniedError):
+        session.retrieve(Retrieval(ELSEWHERE, None))
+
+
+def test_status_names_what_the_guard_does_not_reach(home: Path) -> None:
+    """Loaded packages that can execute circuits are part of the posture."""
+    with Authority.open(home) as authority:
+        session = Session(authority, check_guard=list, settle=lambda: None, unguarded=lambda: ["cirq"])
+        assert session.status()["guard_does_not_reach"] == ["cirq"]
+
+
+def test_calibration_is_in_the_record(session: Session) -> None:
+    """Its time and its digest, as the backend object held them."""
+    calibrated = replace(AER, calibration_time="2026-11-25T00:00:00+00:00", calibration=b"\7" * 32)
+    open_cell(session, "%%qsecure")
+    session.begin(replace(CALL, backend=calibrated)).end(Outcome("ok"))
+    assert entries(session)[-1].predicate["backend"]["calibration"] == "07" * 32
+
+
+def test_cell_under_a_dataset_key_is_sealed_to_it_alone(home: Path) -> None:
+    """`--to` with such a key takes the place of the level's own recipients; beside others it refuses the cell."""
+    key = parse_recipient(make_dataset(home, "trial").recipient)
+    own = next(name for name in load_policy(home).data.recipients if name != "trial")
+    with Authority.open(home) as authority:
+        session = Session(authority, check_guard=list, settle=lambda: None)
+        cell = open_cell(session, "%%qsecure restricted --to trial")
+        assert (cell.refused, cell.recipients) == (None, (key,))
+        assert entries(session)[-1].action == "share"
+        refused = open_cell(session, f"%%qsecure restricted --to trial --to {own}").refused
+        assert refused is not None
+        assert refused.code == "dataset-key-alone"

@@ -75,7 +75,9 @@ def test_init_makes_a_home_that_is_whole_and_private(tmp_path: Path) -> None:
     signer = parse_signer((home / "log.key").read_text())
     assert parse_vkeys((home / "log.vkey").read_text()) == signer.vkeys
     assert report.backup == f"cp -p {home}/identity /a/safe/place/"
-    assert sorted(path.name for path in home.iterdir()) == [".init.lock", "identity", "log.key", "log.vkey", "policy"]
+    assert sorted(path.name for path in home.iterdir()) == [
+        ".init.lock", "identity", "identity.pub", "log.key", "log.vkey", "policy",
+    ]  # fmt: skip
 
 
 def test_init_again_changes_nothing(tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_init_again_changes_nothing(tmp_path: Path) -> None:
 def test_init_with_a_passphrase_wraps_the_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The identity opens with it, and the policy names its recipient all the same."""
     make = config.create_identity
-    monkeypatch.setattr(config, "create_identity", lambda path, passphrase: make(path, passphrase, work_factor=10))
+    monkeypatch.setattr(config, "create_identity", lambda *args, **more: make(*args, **more, work_factor=10))
     report = config.init_home(tmp_path / "home", passphrase="correct horse")
     assert report.passphrase
     (identity,) = load_identities([tmp_path / "home" / "identity"], lambda: "correct horse")
@@ -136,8 +138,8 @@ def test_init_that_was_killed_is_finished_by_the_next(
     """Wherever it stops, the next run leaves an identity that the policy names."""
     real = getattr(config, stop)
 
-    def die(*args: object) -> None:
-        real(*args)
+    def die(*args: object, **more: object) -> None:
+        real(*args, **more)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

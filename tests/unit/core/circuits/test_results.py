@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
-from qiskit.primitives import StatevectorEstimator, StatevectorSampler
+from qiskit.primitives import EstimatorResult, SamplerResult, StatevectorEstimator, StatevectorSampler
 from qiskit.primitives.containers import BitArray, DataBin, PrimitiveResult, PubResult
-from qiskit.quantum_info import Clifford, DensityMatrix, Operator, StabilizerState, Statevector
+from qiskit.quantum_info import (
+    PTM,
+    Chi,
+    Choi,
+    Clifford,
+    DensityMatrix,
+    Kraus,
+    Operator,
+    Pauli,
+    PauliList,
+    StabilizerState,
+    Statevector,
+    SuperOp,
+)
 from qiskit.result import Counts, ProbDistribution, QuasiDistribution, Result
 from qiskit_aer import AerSimulator
 
@@ -64,6 +78,21 @@ DIFFERENT: list[Any] = [
     Operator(np.eye(2)),
     StabilizerState(QuantumCircuit(1)),
     Clifford(QuantumCircuit(1)),
+    Clifford(np.array([[0, 1], [1, 0]], dtype=bool)),
+    SuperOp(np.eye(4)),
+    Choi(np.eye(4)),
+    Chi(np.eye(4)),
+    PTM(np.eye(4)),
+    Kraus([np.eye(2)]),
+    Kraus([np.diag([1, -1])]),
+    Kraus(([np.eye(2)], [np.diag([1, -1])])),
+    Pauli("X"),
+    Pauli("-X"),
+    PauliList(["X"]),
+    EstimatorResult(np.array([0.5]), [{}]),
+    EstimatorResult(np.array([0.25]), [{}]),
+    SamplerResult([QuasiDistribution({0: 1.0})], [{}]),
+    SamplerResult([QuasiDistribution({1: 1.0})], [{}]),
     np.zeros(3),
     np.zeros((3, 1)),
     np.zeros(3, dtype=np.float32),
@@ -114,3 +143,22 @@ def test_type_without_an_encoding_has_no_digest():
     assert digest_result([1, object()]) is None
     assert digest_result(None) is None
     assert digest_result(ProbDistribution({0: 1.0})) is not None
+
+
+def test_result_of_an_executor_is_its_arrays():
+    """IBM Runtime's own container, whose package is none of ours to import."""
+    results = pytest.importorskip("qiskit_ibm_runtime.results.quantum_program")
+    given = [
+        {"c": np.zeros((2, 1), dtype=bool)},
+        {"c": np.ones((2, 1), dtype=bool)},
+        {"d": np.zeros((2, 1), dtype=bool)},
+    ]
+    digests = {digest_result(results.QuantumProgramResult(data=[data])) for data in given}
+    assert None not in digests
+    assert len(digests) == 3
+
+
+@pytest.mark.parametrize("item", DIFFERENT, ids=lambda item: type(item).__name__)
+def test_digest_is_not_of_an_address(item):
+    """A copy has the same: nothing falls back to what an object happens to print."""
+    assert digest_result(copy.deepcopy(item)) == digest_result(item)

@@ -9,7 +9,7 @@ from qiskit import QuantumCircuit
 
 from qnb.errors import DeniedError, StorageError
 from qnb.kernel import intercept
-from qnb.model import Action, Call, Decision, Label, Outcome, Reason
+from qnb.model import Action, Call, Decision, Label, Outcome, Reason, Retrieval
 
 
 class Recorder:
@@ -17,14 +17,22 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.retrievals: list[Retrieval] = []
         self.outcomes: list[Outcome] = []
         self.deny = False
         self.full = False
 
     def begin(self, call: Call) -> Recorder:
         self.calls.append(call)
+        return self._answer(Action.EXECUTE)
+
+    def retrieve(self, retrieval: Retrieval) -> Recorder:
+        self.retrievals.append(retrieval)
+        return self._answer(Action.RETRIEVE)
+
+    def _answer(self, action: Action) -> Recorder:
         if self.deny:
-            decision = Decision(False, Action.EXECUTE, Label("restricted"), (Reason("p", "no"),), "0" * 64)
+            decision = Decision(False, action, Label("restricted"), (Reason("p", "no"),), "0" * 64)
             raise DeniedError("denied", "not here", decision=decision)
         return self
 
@@ -35,6 +43,7 @@ class Recorder:
 
     def clear(self) -> None:
         self.calls.clear()
+        self.retrievals.clear()
         self.outcomes.clear()
 
 

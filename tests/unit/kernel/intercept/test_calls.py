@@ -84,6 +84,7 @@ def test_path_gives_one_decision_and_one_outcome(session, bell, path):
     run(bell)
     assert [call.target for call in session.calls] == [target]
     assert [outcome.status for outcome in session.outcomes] == ["ok"]
+    assert session.retrievals == []
     assert session.outcomes[0].result is not None
     assert session.outcomes[0].seconds > 0
 

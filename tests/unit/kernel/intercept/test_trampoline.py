@@ -113,11 +113,12 @@ def test_targets_are_all_in_place_after_install(session):
 
 
 def test_hook_that_was_taken_out_is_named_and_put_back(session, bell):
-    """Nobody knows what ran in between, so the name stays."""
+    """Nobody knows what ran in between, so the name stays; what ran below is noticed all the same."""
     hook = trampoline.hook_of(StatevectorSampler.run)
     StatevectorSampler.run.__code__ = hook.original.__code__
     StatevectorSampler().run([bell]).result()
-    assert session.calls == []
+    assert [call.target for call in session.calls] == ["Statevector.from_instruction"]
+    session.clear()
     assert intercept.check() == ["qiskit.primitives.statevector_sampler.StatevectorSampler.run"]
     StatevectorSampler().run([bell]).result()
     assert len(session.calls) == 1

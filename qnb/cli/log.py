@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qnb.core.entry import KINDS, EntryView, parse_statement, status_of, worst_status
+from qnb.core.listing import list_entry
 from qnb.errors import ConfigError, VerificationError
 from qnb.store.config import home
 from qnb.store.log import Log
@@ -58,7 +59,7 @@ def list_(
             if view is not None and start is not None and view.time < start:
                 continue
             if _matches(view, kind, label, cell):
-                found.append(_row(index, view, answer))
+                found.append(list_entry(index, view, answer))
             if limit is not None and len(found) == limit:
                 break
     found.reverse()
@@ -121,23 +122,6 @@ def _matches(view: EntryView | None, kinds: tuple[str, ...], label: str | None, 
         and (label is None or label in (view.label, view.label.partition("//")[0]))
         and (cell is None or view.cell == cell)
     )
-
-
-def _row(index: int, view: EntryView | None, answer: str | None) -> dict[str, Any]:
-    if view is None:
-        return dict.fromkeys(("index", *_COLUMNS)) | {"index": index}
-    row: dict[str, Any] = {"index": index}
-    row |= {name: getattr(view, name) for name in _COLUMNS if name not in ("decision", "status")}
-    row["decision"] = None if view.allow is None else "allow" if view.allow else "deny"
-    row["status"] = status_of(view, answer)
-    row["answers"] = view.decision
-    return row
-
-
-_COLUMNS = (
-    "kind", "decision", "status", "label", "cell", "backend", "time", "action", "zone", "state", "notebook", "session",
-    "sequence", "principal",
-)  # fmt: skip
 
 
 # what a page begins with; the rest follows in the order of the statement

@@ -16,14 +16,13 @@ from typing import Any
 import click
 
 from qnb.core.audit import audit_log
-from qnb.core.checkpoint import VKeys, parse_signer, parse_vkeys
-from qnb.core.digester import Digester
-from qnb.core.verify import UNAUTHENTICATED, LogAtHand, Report, audit_notebook
+from qnb.core.checkpoint import VKeys, parse_vkeys
+from qnb.core.verify import UNAUTHENTICATED, Report, audit_notebook
 from qnb.errors import ConfigError
 from qnb.store.config import home
-from qnb.store.files import read_private
-from qnb.store.history import History
 from qnb.store.log import Log
+from qnb.store.record import Record
+from qnb.store.verifying import load_digester, load_vkeys, log_at_hand
 
 _PROGRESS_FROM = 20_000  # entries; a smaller log is checked before a bar is drawn
 
@@ -56,7 +55,9 @@ def verify(*, notebook: Path | None, keys: tuple[str, ...], as_json: bool) -> No
 
 def _verify_log(pinned: VKeys | None, *, quiet: bool) -> Iterator[Report]:
     with Log.open(home() / "log.db", readonly=True) as log, _progress(log.size, quiet=quiet) as progress:
-        yield audit_log(log.rows(), log.checkpoints(), log.evaluations, vkeys=pinned or _own_keys(), progress=progress)
+        yield audit_log(
+            log.rows(), log.checkpoints(), log.evaluations, vkeys=pinned or load_vkeys(home()), progress=progress
+        )
 
 
 def _verify_notebook(path: Path, pinned: VKeys | None) -> Iterator[Report]:
@@ -69,18 +70,8 @@ def _verify_notebook(path: Path, pinned: VKeys | None) -> Iterator[Report]:
         yield from audit_notebook(nb, log=None, vkeys=pinned, digester=None)
         return
     with Log.open(database, readonly=True) as log:
-        yield from audit_notebook(nb, log=_at_hand(log), vkeys=pinned, digester=_own_digester())
-
-
-def _at_hand(log: Log) -> LogAtHand:
-    history: list[History] = []  # read when the first output with a cell id asks
-
-    def latest_seal(notebook: str | None, cell: str) -> int | None:
-        if not history:
-            history.append(History(log))
-        return history[0].latest_seal(notebook, cell)
-
-    return LogAtHand(log.origin, log.size, log.root(), log.entry, log.consistency_proof, latest_seal, _own_keys())
+        at_hand = log_at_hand(Record(log), load_vkeys(home()))
+        yield from audit_notebook(nb, log=at_hand, vkeys=pinned, digester=load_digester(home()))
 
 
 def _load_keys(keys: Sequence[str]) -> VKeys | None:
@@ -93,16 +84,6 @@ def _load_keys(keys: Sequence[str]) -> VKeys | None:
         except (OSError, UnicodeDecodeError):
             raise ConfigError("vkey", f"`{key}` cannot be read as a key file", "give the signer's log.vkey") from None
     return parse_vkeys("\n".join(lines))
-
-
-def _own_keys() -> VKeys | None:
-    path = home() / "log.vkey"
-    return parse_vkeys(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def _own_digester() -> Digester | None:
-    path = home() / "log.key"
-    return Digester(parse_signer(read_private(path).decode("utf-8", "replace")).digest_key) if path.exists() else None
 
 
 @contextmanager

@@ -19,6 +19,7 @@ DigestSet = dict[str, Json]
 """in-toto's: algorithm -> lower-case hex."""
 
 Content = Literal[
+    "answer",
     "backend",
     "circuit",
     "error",

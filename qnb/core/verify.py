@@ -53,16 +53,25 @@ class Report:
         subject: `log`, or which output of which cell.
         steps: in the order that they were made.
         authenticated: whether signatures were checked against a pinned key, and held.
+        place: indices of the cell and of the output, from 0; None for a log.
     """
 
     subject: str
     steps: list[Step] = field(default_factory=list)
     authenticated: bool = False
+    place: tuple[int, int] | None = None
 
     @property
     def held(self) -> bool:
         """Whether nothing that was checked failed."""
         return all(step.held is not False for step in self.steps)
+
+    @property
+    def vouched(self) -> bool:
+        """Whether an entry of a known signer says that exactly this was sealed here; whatever became of it since."""
+        held = {step.name: step.held for step in self.steps}
+        vouching = ("ciphertext", "entry", "inclusion", "checkpoint")
+        return self.authenticated and held.get("place") is not False and all(held.get(name) for name in vouching)
 
     def passed(self, name: str, detail: str, entry: int | None = None) -> None:
         """Note a check that held."""
@@ -148,14 +157,14 @@ def verify_source(source: str, recorded: Mapping[str, str], digester: Digester) 
 
 
 def audit_notebook(
-    nb: object, *, log: LogAtHand | None, vkeys: VKeys | None, digester: Digester | None
+    nb: object, *, log: LogAtHand | None, vkeys: VKeys | Mapping[str, VKeys] | None, digester: Digester | None
 ) -> Iterator[Report]:
     """Check every sealed output of a notebook.
 
     Args:
         nb: a notebook as JSON gave it.
         log: the log at hand, None if there is none.
-        vkeys: the pinned keys; None to know the log at hand only.
+        vkeys: the pinned keys, or those of several logs by origin; None to know the log at hand only.
         digester: of the log at hand, keyed; None without its key.
 
     Yields:
@@ -171,7 +180,8 @@ def audit_notebook(
         for output_number, output in enumerate(outputs if isinstance(outputs, list) else (), 1):
             data = output.get("data") if isinstance(output, dict) else None
             if isinstance(data, dict) and MIME in data:
-                report = Report(f"cell {cell_number}, output {output_number}")
+                place = (cell_number - 1, output_number - 1)
+                report = Report(f"cell {cell_number}, output {output_number}", place=place)
                 _audit_output(report, data[MIME], cell, notebook, log, vkeys, digester)
                 yield report
 
@@ -182,7 +192,7 @@ def _audit_output(
     cell: dict[str, Any],
     notebook: str | None,
     log: LogAtHand | None,
-    vkeys: VKeys | None,
+    vkeys: VKeys | Mapping[str, VKeys] | None,
     digester: Digester | None,
 ) -> None:
     # 1. the ciphertext is the one that the output names
@@ -206,7 +216,8 @@ def _audit_output(
     here = log is not None and log.origin == receipt.origin
     view = _check_entry(report, sealed, receipt, log if here else None)
     # 4. the entry is in the tree of the checkpoint, 5. which the log's keys signed
-    _check_receipt(report, receipt, vkeys or (log.vkeys if log is not None and here else None))
+    pinned = vkeys.get(receipt.origin) if isinstance(vkeys, Mapping) else vkeys
+    _check_receipt(report, receipt, pinned or (log.vkeys if log is not None and here else None))
     # 6. which is the beginning of the log at hand
     if log is None or not here:
         report.skipped("log", f"the log `{receipt.origin}` is not at hand")

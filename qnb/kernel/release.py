@@ -6,12 +6,11 @@ digested and recorded first.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 from IPython.core.getipython import get_ipython
 
+from qnb.core.display import display_digest
 from qnb.errors import ConfigError
 from qnb.kernel.magic import guard_of
 
@@ -26,16 +25,7 @@ def declassify(value: Any, label: str, *, reason: str) -> Any:
     if not data:
         # an object that displays itself has done so by now, into the sealed output
         raise ConfigError("no-display", "the value has no display of its own to release", "release a text or a figure")
-    shown = json.dumps([data, metadata], sort_keys=True, default=_bytes_as_hex).encode()
     session = guard.session
-    session.declassify(session.current_cell(), label, reason, hashlib.sha256(shown).digest())
+    session.declassify(session.current_cell(), label, reason, display_digest(data, metadata))
     guard.outputs.release(data, metadata)
     return value
-
-
-def _bytes_as_hex(value: object) -> str:
-    if isinstance(value, bytes):
-        return value.hex()
-    raise ConfigError(
-        "not-displayable", "the value's display cannot be recorded", "release a table, a text or a figure"
-    )

@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import hashlib
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from qnb.core.card import render_html, render_text
 from qnb.core.directive import Directive
-from qnb.core.seal import Recipient, parse_recipient, seal
-from qnb.core.seal.output import MIME, OutputHeader, pack_output, sealed_bundle
+from qnb.core.seal import Recipient, parse_recipient
 from qnb.core.statement import Context, source_digest
 from qnb.errors import ConfigError, DeniedError, ExecutionError, LabelError, QnbError, SealError
 from qnb.kernel.cell import Cell, Grant, Passport
@@ -30,6 +27,7 @@ from qnb.kernel.loading import decide_load
 from qnb.kernel.tickets import RetrievalTicket, Ticket
 from qnb.model import Action, Call, Decision, Label, Outcome, Request, Retrieval
 from qnb.store.authority import Authority
+from qnb.store.outputs import seal_outputs
 
 _FLUSH_SECONDS = 1.0
 _CURRENT: contextvars.ContextVar[Cell | None] = contextvars.ContextVar("qnb_cell", default=None)
@@ -301,35 +299,16 @@ class Session:
         Raises:
             QnbError: sealing or recording failed; nothing may be shown.
         """
-        if not cell.recipients:
-            raise SealError("no-recipient", "there is nobody to seal to", "`qnb policy show` names the recipients")
-        header = OutputHeader(
-            version=1,
-            session=self.id,
-            sequence=cell.sequence,
-            state=state,
-            source_digest=None if cell.source is None else cell.source.hex(),
-            label=str(cell.label),
-            notebook=cell.notebook_id,
-            cell=cell.cell_id,
-            purpose=cell.purpose,
-        )
         # an output may hold numpy's numbers or a date: sealed it is what it would have been in clear
         from jupyter_client.jsonutil import json_default
 
-        ciphertext = seal(pack_output(header, outputs, json_default), cell.recipients)
-        digest = hashlib.sha256(ciphertext).digest()
-        receipt = None
+        context = self.context(cell)
+        data = seal_outputs(
+            self.authority, context, cell.recipients, outputs, state, purpose=cell.purpose, default=json_default
+        )
         if state != "running":
-            receipt = self.authority.record_seal(
-                self.context(cell),
-                digest,
-                state,
-                [recipient.fingerprint for recipient in cell.recipients],
-            )
             cell.state = state
-        bundle = sealed_bundle(header, ciphertext, cell.recipients, receipt, digest=digest)
-        return {MIME: bundle, "text/html": render_html(bundle), "text/plain": render_text(bundle)}
+        return data
 
     def declassify(self, cell: Cell, target: str, reason: str, digest: bytes) -> Decision:
         """Decide and record that something of `cell` may be shown at `target`.
@@ -365,6 +344,11 @@ class Session:
         decision = self.require(request, cell)
         entry = self.authority.record_declassify(self.context(cell), digest, label, reason, decision=decision)
         return replace(decision, entry=entry)
+
+    def vouch(self, shown: Mapping[str, str]) -> object:
+        """The mark on an answer of `%qnb` in the current cell, by which it is known again where it was saved."""
+        cell = self.current_cell()
+        return self.authority.vouch(cell.notebook_id, cell.cell_id, dict(shown))
 
     # --- what is known -----------------------------------------------------------------------------------------------
 

@@ -33,8 +33,8 @@ from qnb.store.keys import create_identity, save_recipient
 from qnb.store.mounts import network_filesystem
 
 __all__ = [
-    "HomeReport", "check_home", "ensure_home", "home", "init_home", "load_policy", "load_policy_folder", "locked",
-    "network_filesystem", "principal",
+    "HomeReport", "check_home", "ensure_home", "home", "hub_user", "init_home", "load_policy", "load_policy_folder",
+    "locked", "network_filesystem", "principal",
 ]  # fmt: skip
 
 _LOG_FILES = ("log.key", "log.vkey")
@@ -94,6 +94,11 @@ def principal() -> Principal:
     except KeyError:  # a container that runs as a number
         name = f"uid-{uid}"
     return Principal(name, uid, Assurance.OS)
+
+
+def hub_user() -> str | None:
+    """The user that JupyterHub started this server for; None outside a hub."""
+    return os.environ.get("JUPYTERHUB_USER") or None
 
 
 def load_policy(home: Path) -> Policy:

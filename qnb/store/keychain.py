@@ -38,10 +38,19 @@ class Keychain:
         home: the account's home.
         ask_passphrase: gives the passphrase of a file; None when nobody can be asked.
         files: identity files to use instead of the account's own.
+        unlocked: what is in the account's own identity file, where somebody unlocked it before.
     """
 
-    def __init__(self, home: Path, ask_passphrase: Callable[[Path], str] | None, files: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        home: Path,
+        ask_passphrase: Callable[[Path], str] | None,
+        files: Sequence[Path] = (),
+        *,
+        unlocked: Sequence[Identity] = (),
+    ) -> None:
         self._home = home
+        self._unlocked = tuple(unlocked)
         self._ask = ask_passphrase
         self._files = tuple(files)
         self._found: list[Identity] = []
@@ -128,7 +137,7 @@ class Keychain:
     def _search(self) -> Iterator[Identity]:
         own: list[Identity] = []
         for path in self._files or (self._home / "identity",):
-            loaded = self._load(path)
+            loaded = self._unlocked or self._load(path)
             own += loaded
             yield from loaded
         datasets = _Datasets(self._home, self._names)

@@ -65,6 +65,10 @@ class Session:
         self.cell.denials.append(error)
         raise error
 
+    def vouch(self, shown):
+        """There is no key to vouch with."""
+        return {"hmac-sha256": "0" * 64}
+
     def status(self):
         """Facts for `%qnb status`."""
         return {"label": "confidential", "guard_missing": [], "sealed": self.any_sealed}

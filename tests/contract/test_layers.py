@@ -36,12 +36,16 @@ def test_package_as_it_stands_keeps_every_contract() -> None:
         ("kernel/planted.py", "from qiskit import QuantumCircuit", "Only kernel.intercept"),
         ("cli/planted.py", "import qiskit_aer", "Only kernel.intercept"),
         ("kernel/planted.py", "from cryptography import fernet", "Only the core touches"),
+        ("server/planted.py", "from cryptography import fernet", "Only the core touches"),
+        ("server/planted.py", "import qnb.kernel", "The server opens"),
+        ("server/planted.py", "import qnb.cli", "Imports point down only"),
+        ("store/planted.py", "import jupyter_server", "Only the server extension"),
     ],
 )
 def test_planted_import_breaks_its_contract(tmp_path: Path, module: str, line: str, contract: str) -> None:
     """The contracts see what they forbid: a check that cannot fail would say nothing."""
     package = tmp_path / "qnb"
-    for folder in ("", "cli", "kernel", "store", "core"):
+    for folder in ("", "cli", "kernel", "server", "store", "core"):
         (package / folder).mkdir()
         (package / folder / "__init__.py").write_text("")
     for name in ("errors", "model"):

@@ -153,7 +153,7 @@ def unpack_output(plaintext: bytes) -> tuple[OutputHeader, list[dict[str, Any]]]
     ):
         raise _malformed("output", "its header is malformed")
     outputs = value.get("outputs")
-    if not isinstance(outputs, list) or not all(_is_output(output) for output in outputs):
+    if not isinstance(outputs, list) or not all(is_output(output) for output in outputs):
         raise _malformed("output", "it holds what is not a cell output")
     return header, outputs
 
@@ -302,7 +302,8 @@ def _is_number(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= _MAX_NUMBER
 
 
-def _is_output(output: object) -> bool:
+def is_output(output: object) -> bool:
+    """Whether a value has the shape of an nbformat output: only such ones can be opened again."""
     if not isinstance(output, dict) or not isinstance(output.get("output_type"), str):
         return False
     keys = _OUTPUT_KEYS.get(output["output_type"])

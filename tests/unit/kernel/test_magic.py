@@ -35,6 +35,9 @@ class _Session:
         self.sealed: list[tuple[int, list, str]] = []
         self.broken: Exception | None = None
 
+    def vouch(self, shown):
+        return {"hmac-sha256": "0" * 64}
+
     def open_cell(self, raw, directive, **ids):
         cell = Cell(len(self.opened) + 1, Label("confidential" if directive else "internal"), directive is not None)
         cell.directive = directive

@@ -21,6 +21,7 @@ DigestSet = dict[str, Json]
 Content = Literal[
     "backend",
     "circuit",
+    "drawing",
     "error",
     "job",
     "noise-model",

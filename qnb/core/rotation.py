@@ -28,11 +28,11 @@ EVENT = "rotated"
 
 def rotation_statement(context: Context, old: VKeys, new: VKeys, digester: Digester) -> Statement:
     """The entry that hands the log over from the old keys to the new ones."""
-    statement = key_statement(context, EVENT, new.format(), digester)
+    statement = key_statement(context, EVENT, new.format(), digester, previous=old.format())
     predicate = statement["predicate"]
     if isinstance(predicate, dict):
         predicate["vkeys"] = new.format()
-        predicate["previous"] = old.format()
+        predicate["previousVkeys"] = old.format()
     return statement
 
 
@@ -45,7 +45,7 @@ def parse_rotation(entry: bytes) -> tuple[VKeys, VKeys] | None:
     if not is_key_entry(entry):
         return None
     view = parse_statement(entry)
-    new, old = view.predicate.get("vkeys"), view.predicate.get("previous")
+    new, old = view.predicate.get("vkeys"), view.predicate.get("previousVkeys")
     if view.kind != "key" or view.predicate.get("event") != EVENT or new is None:
         return None
     fault = VerificationError("rotation", "the entry does not name the log's keys before and after it")

@@ -10,7 +10,7 @@ import json
 import click
 
 from qnb.store.config import home
-from qnb.store.rotation import rotate_key as rotate
+from qnb.store.log_rotation import rotate_key as rotate
 
 
 @click.command("rotate-key")

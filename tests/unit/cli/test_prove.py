@@ -13,7 +13,7 @@ from qnb.cli.main import cli
 from qnb.core.checkpoint import generate_signer
 from qnb.errors import ConfigError, StorageError
 from qnb.model import Action, Backend, Call, CircuitInfo, Outcome, Request
-from qnb.store import rotation
+from qnb.store import log_rotation
 from qnb.store.authority import Authority
 from qnb.store.config import init_home
 from qnb.store.log import Log
@@ -192,9 +192,9 @@ def test_rotation_cut_short_is_finished_or_forgotten_by_the_next_start(
     def killed(home: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rotation, "finish", killed)
+    monkeypatch.setattr(log_rotation, "finish", killed)
     with pytest.raises(KeyboardInterrupt):
-        rotation.rotate_key(home)
+        log_rotation.rotate_key(home)
     assert (home / WAITING).exists()
     grow(home)
     assert load_signer(home).vkeys != old.vkeys

@@ -102,6 +102,6 @@ def test_rotation_to_another_log_or_under_another_fingerprint_is_malformed() -> 
     statement = rotation_statement(CONTEXT, ONE.vkeys, TWO.vkeys, Digester(None))
     predicate = statement["predicate"]
     assert isinstance(predicate, dict)
-    for change in ({"vkeys": THREE.vkeys.format()}, {"vkeys": 1}, {"previous": "x"}):
+    for change in ({"vkeys": THREE.vkeys.format()}, {"vkeys": 1}, {"previousVkeys": "x"}):
         with pytest.raises(VerificationError):
             parse_rotation(encode({**statement, "predicate": {**predicate, **change}}))

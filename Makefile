@@ -16,10 +16,10 @@ FUZZ_SECONDS ?= 60
 LAB_ARGS ?=
 
 .DEFAULT_GOAL = help
-.PHONY: help demo lab test test-fast fuzz lint format types bench build clean
+.PHONY: help demo lab test test-fast fuzz lint format types bench bench-peers build clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.demo ## example 03 guarded, each promise checked on the files that it left
 	$(BIN)/python examples/demo.py
@@ -55,6 +55,9 @@ types: $(VENV)/.dev ## mypy --strict
 
 bench: $(VENV)/.demo ## the measures of the README, as ratios
 	$(BIN)/python benchmarks/run.py
+
+bench-peers: $(VENV)/.demo ## one Bell: what devqubit, MLflow and qnb add, in one table
+	$(BIN)/python benchmarks/peers.py
 
 build: $(VENV)/.dev ## wheel and sdist in dist/
 	rm -rf dist

@@ -6,13 +6,13 @@ Each command's module is imported only when it is asked for, so that `qnb --help
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 
 import click
 
 from qnb import __version__
+from qnb.cli.lazy import LazyGroup
 from qnb.errors import ConfigError, LabelError, PolicyError, QnbError, StorageError
 
 _USAGE = (ConfigError, LabelError, PolicyError, StorageError)
@@ -23,31 +23,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "execute": ("qnb.cli.execute:execute", "run a notebook guarded, outputs sealed"),
     "unseal": ("qnb.cli.seal:unseal", "open a sealed notebook or file"),
     "seal": ("qnb.cli.seal:seal", "seal a file for the recipients of a label"),
-    "verify": ("qnb.cli.verify:verify", "check the log, or each sealed output of a notebook"),
-    "log": ("qnb.cli.log:log", "list and show the entries"),
+    "verify": ("qnb.cli.verify:verify", "check the log, a notebook's sealed outputs, or a proof"),
+    "log": ("qnb.cli.log:log", "list, show, prove, export and witness the entries"),
+    "witness": ("qnb.cli.witness:witness_command", "keep another log's heads, and cosign them"),
     "keys": ("qnb.cli.keys:keys", "who can open what: recipients, dataset keys, your identity"),
     "policy": ("qnb.cli.policy:policy", "show, check and explain the policy"),
     "doctor": ("qnb.cli.doctor:doctor", "the posture of this account, with remedies"),
 }
 
 
-class _LazyGroup(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature, as below
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
-
-
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="qnb")
 def cli() -> None:
     """Decided executions, sealed outputs and signed provenance for quantum notebooks.

@@ -8,45 +8,35 @@ Spec: RFC 6962 section 2.1, C2SP tlog-checkpoint.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256
+from itertools import islice, pairwise
 
-from qnb.core.checkpoint import VKeys, parse_checkpoint, verify_checkpoint
-from qnb.core.entry import EntryView, parse_statement
-from qnb.core.merkle import HASH_SIZE, Frontier, leaf_hash, root
-from qnb.core.verify import UNAUTHENTICATED, Report
+from qnb.core.checkpoint import Checkpoint, KeyRing, VKeys, parse_checkpoint, verify_checkpoint
+from qnb.core.merkle import HASH_SIZE, Frontier
+from qnb.core.note import split_note
+from qnb.core.story import Row, Story
+from qnb.core.verify import UNAUTHENTICATED, Faults, Report
+from qnb.core.witness import WitnessVKeys, verify_cosignature
 from qnb.errors import (
     CheckpointError,
     ConsistencyError,
     InclusionError,
     QnbError,
-    SubjectMismatchError,
-    VerificationError,
 )
 
-_MAX_FAULTS = 50  # of one step that are named one by one
-_PREFIX = 16  # bytes of a leaf hash that are kept to find repeated entries
-# kind -> the actions of the decisions that it answers. A seal that answers a share is a rewrap; a key, a change of
-# who reads. Some are recorded without one, where the policy's handling or the start of a session is the reason
-_ANSWERS = {
-    "execution": ("execute",),
-    "retrieval": ("retrieve",),
-    "unseal": ("unseal",),
-    "share": ("share",),
-    "declassify": ("declassify",),
-    "seal": ("seal", "share"),
-    "key": ("share",),
-}
-_MAY_STAND_ALONE = frozenset({"seal", "policy", "key"})
+_CHUNK = 1024  # entries that are hashed at once
+_WRONG_HASHES = "the hashes stored with entry {} are not those of the tree"
 
 
 def audit_log(
-    rows: Iterable[tuple[int, bytes, bytes]],
+    rows: Iterable[Row],
     checkpoints: Iterable[tuple[int, str]],
     evaluations: Callable[[int], list[bytes] | None],
     *,
-    vkeys: VKeys | None,
+    vkeys: VKeys | KeyRing | None,
+    witnesses: Sequence[WitnessVKeys] = (),
+    now: float | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Report:
     """Check a log from its first entry to its last.
@@ -56,17 +46,24 @@ def audit_log(
         checkpoints: size and note, by size.
         evaluations: index of an execution entry -> the leaves kept beside it.
         vkeys: the pinned keys, None if there are none.
+        witnesses: pinned keys of witnesses.
+        now: POSIX seconds of the reader's clock, to tell what is dated later; None to leave that out.
         progress: called with the number of entries read, now and then.
     """
-    heads = _Heads(iter(checkpoints), vkeys)
-    tree, story = _Tree(), _Story(evaluations)
+    heads = _Heads(iter(checkpoints), vkeys, witnesses)
+    tree, story = _Tree(), Story(evaluations, heads.times, now)
     heads.take(tree)
-    for index, nodes, body in rows:
-        tree.take(index, nodes, body)
-        heads.take(tree)
-        story.take(index, body)
-        if progress is not None and not index & 0xFFF:
-            progress(index + 1)
+    source = iter(rows)
+    while True:
+        chunk = list(islice(source, _CHUNK))
+        if not chunk:
+            break
+        for stretch in _stretches(chunk, tree, heads):
+            tree.take(stretch)
+            heads.take(tree)
+        story.take(chunk)
+        if progress is not None:
+            progress(tree.size)
     heads.finish(tree)
     report = Report("log", authenticated=heads.authenticated)
     tree.report(report, heads.covered)
@@ -75,27 +72,18 @@ def audit_log(
     return report
 
 
-class _Faults:
-    """The faults of one step; all are counted, the first ones named."""
-
-    def __init__(self, step: str) -> None:
-        self.step = step
-        self.count = 0
-        self._named: list[tuple[QnbError, int | None]] = []
-
-    def add(self, error: QnbError, entry: int | None) -> None:
-        self.count += 1
-        if len(self._named) < _MAX_FAULTS:
-            self._named.append((error, entry))
-
-    def report(self, report: Report, held: str) -> None:
-        for error, entry in self._named:
-            report.failed(self.step, error, entry)
-        more = self.count - len(self._named)
-        if more:
-            report.failed(self.step, VerificationError("more-faults", f"and {more} more"))
-        if not self.count:
-            report.passed(self.step, held)
+def _stretches(chunk: list[Row], tree: _Tree, heads: _Heads) -> Iterator[list[Row]]:
+    """Split rows where an index is missing and where a head is to be compared with the tree."""
+    start = 0
+    while start < len(chunk):
+        first = chunk[start][0]
+        stop = len(chunk)
+        if heads.next_size is not None and tree.size == first < heads.next_size:
+            stop = min(stop, start + heads.next_size - first)
+        if chunk[stop - 1][0] != first + stop - 1 - start:  # a gap, or rows that are not by index
+            stop = start + 1
+        yield chunk[start:stop]
+        start = stop
 
 
 class _Tree:
@@ -105,27 +93,52 @@ class _Tree:
         self.size = 0
         self.missing: int | None = None  # first missing index: from there on no root can be computed
         self.frontier = Frontier()
-        self._entries = _Faults("entries")
-        self._tree = _Faults("tree")
+        self._entries = Faults("entries")
+        self._tree = Faults("tree")
         self._altered: dict[int, tuple[bytes, bytes]] = {}  # index -> hash of the bytes, stored leaf
-        self._seen: dict[bytes, int] = {}
-        self._repeats: list[tuple[int, int]] = []
+        self._leaves = bytearray()
+        self._places: list[tuple[int, int]] = []  # (leaves before, index) of each stretch that follows a gap
 
-    def take(self, index: int, nodes: bytes, body: bytes) -> None:
-        if index != self.size:
-            gap = f"entry {self.size} is" if index == self.size + 1 else f"entries {self.size} to {index - 1} are"
+    def take(self, rows: list[Row]) -> None:
+        """Take in rows of adjoining indices."""
+        first = rows[0][0]
+        if first != self.size or not self._places:
+            self._places.append((len(self._leaves) // HASH_SIZE, first))
+        if first != self.size:
+            gap = f"entry {self.size} is" if first == self.size + 1 else f"entries {self.size} to {first - 1} are"
             self._entries.add(InclusionError("entry-missing", f"{gap} missing: deleted from the log"), self.size)
             self.missing = self.size if self.missing is None else self.missing
-        self.size = index + 1
-        leaf, stored = leaf_hash(body), nodes[:HASH_SIZE]
-        if leaf != stored:
-            self._altered[index] = leaf, stored
-        first = self._seen.setdefault(stored[:_PREFIX], index)
-        if first != index:
-            self._repeats.append((index, first))
-        if self.missing is None and self.frontier.append(stored) != nodes:
-            wrong = InclusionError("tree", f"the hashes stored with entry {index} are not those of the tree")
-            self._tree.add(wrong, index)
+        self.size = rows[-1][0] + 1
+        computed = [sha256(b"\x00" + body).digest() for _, _, body in rows]
+        stored = [nodes[:HASH_SIZE] for _, nodes, _ in rows]
+        if computed != stored:
+            for (index, _, _), leaf, claimed in zip(rows, computed, stored, strict=True):
+                if leaf != claimed:
+                    self._altered[index] = leaf, claimed
+        self._leaves += b"".join(leaf.ljust(HASH_SIZE, b"\0") for leaf in stored)
+        if self.missing is None:
+            expected = self.frontier.extend(stored)
+            if expected != [nodes for _, nodes, _ in rows]:
+                for (index, nodes, _), right in zip(rows, expected, strict=True):
+                    if nodes != right:
+                        wrong = InclusionError(
+                            "tree", f"the hashes stored with entry {index} are not those of the tree"
+                        )
+                        self._tree.add(wrong, index)
+
+    def _repeats(self, covered: int) -> Iterator[tuple[int, int]]:
+        """Entries under no signed head that equal an earlier one; under a head the log itself wrote it twice."""
+        if covered >= self.size:
+            return
+        first: dict[bytes, int] = {}
+        bounds = [*self._places, (len(self._leaves) // HASH_SIZE, 0)]
+        for (start, index), (stop, _) in pairwise(bounds):
+            for place in range(start, stop):
+                leaf = bytes(self._leaves[place * HASH_SIZE : (place + 1) * HASH_SIZE])
+                here = index + place - start
+                earlier = first.setdefault(leaf, here)
+                if earlier != here and here >= covered:
+                    yield here, earlier
 
     def report(self, report: Report, covered: int) -> None:
         places = {stored: index for index, (_, stored) in self._altered.items()}
@@ -138,10 +151,9 @@ class _Tree:
                     "entry-moved", f"entry {index} holds the bytes of entry {other}: the order was changed"
                 )
             self._entries.add(error, index)
-        for index, first in self._repeats:
-            if index >= covered:  # under a signed head the log itself wrote it twice
-                error = InclusionError("entry-repeated", f"entry {index} repeats entry {first}, and nothing signed it")
-                self._entries.add(error, index)
+        for index, first in self._repeats(covered):
+            error = InclusionError("entry-repeated", f"entry {index} repeats entry {first}, and nothing signed it")
+            self._entries.add(error, index)
         self._entries.report(report, f"{self.size} entries, each with the bytes that were recorded")
         if self.missing is None:
             self._tree.report(report, f"root {self.frontier.root().hex()[:16]}… over {self.size} entries")
@@ -152,16 +164,28 @@ class _Tree:
 class _Heads:
     """The stored checkpoints, against the keys and against the tree as it grows."""
 
-    def __init__(self, checkpoints: Iterator[tuple[int, str]], vkeys: VKeys | None) -> None:
+    def __init__(
+        self, checkpoints: Iterator[tuple[int, str]], vkeys: VKeys | KeyRing | None, witnesses: Sequence[WitnessVKeys]
+    ) -> None:
         self.covered = 0  # entries under the last checkpoint that agrees with the tree
         self.count = 0
         self.authenticated = False
+        self.times: dict[int, int] = {}  # size -> POSIX seconds that a head vouches for
         self._checkpoints = checkpoints
         self._vkeys = vkeys
+        self._witnesses = witnesses
+        self._cosigned: dict[str, int] = {}  # name of a pinned witness -> entries under the last head it cosigned
+        self._cosignatures = Faults("witness")
+        self._strangers = False  # lines of somebody whose key is not pinned
         self._next = next(checkpoints, None)
-        self._signatures = _Faults("checkpoints")
-        self._consistency = _Faults("consistency")
+        self._signatures = Faults("checkpoints")
+        self._consistency = Faults("consistency")
         self._origins: set[str] = set()
+
+    @property
+    def next_size(self) -> int | None:
+        """Size of the next head to compare."""
+        return None if self._next is None else self._next[0]
 
     def take(self, tree: _Tree) -> None:
         """Compare the checkpoints of the tree's present size."""
@@ -185,6 +209,8 @@ class _Heads:
             self._signatures.add(type(error)(error.code, f"checkpoint {size}: {error.message}"), None)
             return
         self._origins.add(checkpoint.origin)
+        if checkpoint.time is not None:
+            self.times[checkpoint.size] = checkpoint.time
         if checkpoint.size != size:
             self._signatures.add(CheckpointError("moved", f"checkpoint {size} signs {checkpoint.size} entries"), None)
         elif size > tree.size:
@@ -198,6 +224,19 @@ class _Heads:
         elif tree.missing is None:
             self.covered = size
             self.authenticated = self._vkeys is not None
+            self._check_witnesses(checkpoint, note)
+
+    def _check_witnesses(self, checkpoint: Checkpoint, note: str) -> None:
+        if note.count("\n\u2014 ") <= 2:  # the log's own lines
+            return
+        if not self._witnesses:
+            self._strangers |= any(name != checkpoint.origin for name, _ in split_note(note)[1])
+        for witness in self._witnesses:
+            try:
+                if verify_cosignature(note, witness) is not None:
+                    self._cosigned[witness.name] = checkpoint.size
+            except QnbError as error:
+                self._cosignatures.add(type(error)(error.code, f"checkpoint {checkpoint.size}: {error.message}"), None)
 
     def report(self, report: Report, size: int) -> None:
         """Signatures, consistency, and what no head covers."""
@@ -212,107 +251,21 @@ class _Heads:
             self._signatures.report(report, f"{self.count} signed with Ed25519 and ML-DSA-44")
         if self.count:
             self._consistency.report(report, f"{self.count} checkpoints, each the beginning of the next and of the log")
+        self._report_witnesses(report, size)
         if self.covered < size:
             what = f"entry {size - 1}" if size - self.covered == 1 else f"entries {self.covered} to {size - 1}"
             report.skipped("tail", f"{what}: no checkpoint covers them yet, so that an edit there cannot be told")
 
-
-@dataclass(slots=True)
-class _Decision:
-    """What is kept of a decision until its answers are read."""
-
-    allow: bool
-    action: str | None
-    session: str
-    grant: int
-    evaluations: int = 0
-    answered: bool = False
-
-
-class _Story:
-    """What the entries say: each parses, acts follow decisions, evaluations lead to their root."""
-
-    def __init__(self, evaluations: Callable[[int], list[bytes] | None]) -> None:
-        self._load = evaluations
-        self._decisions: dict[int, _Decision] = {}
-        self._statements = _Faults("statements")
-        self._order = _Faults("decisions")
-        self._evaluations = _Faults("evaluations")
-        self._count = 0
-        self._open = 0
-
-    def take(self, index: int, body: bytes) -> None:
-        try:
-            view = parse_statement(body)
-        except VerificationError as error:
-            self._statements.add(VerificationError(error.code, f"entry {index}: {error.message}"), index)
-            return
-        if view.kind == "decision":
-            self._decisions[index] = _Decision(bool(view.allow), view.action, view.session, view.grant or 1)
-            return
-        try:
-            self._check_decision(index, view)
-        except VerificationError as error:
-            self._order.add(error, index)
-        if view.evaluations is not None and view.evaluations[2] is not None:
-            try:
-                self._check_evaluations(index, view.evaluations)
-            except QnbError as error:
-                self._evaluations.add(error, index)
-
-    def _check_decision(self, index: int, view: EntryView) -> None:
-        if view.decision is None and view.kind in _MAY_STAND_ALONE:
-            return
-        where = f"entry {index} ({view.kind})"
-        decision = None if view.decision is None else self._decisions.get(view.decision)
-        if decision is None:
-            raise VerificationError("no-decision", f"{where} answers no decision before it")
-        if not decision.allow:
-            raise VerificationError("denied", f"{where} was done although entry {view.decision} denied it")
-        if decision.action not in _ANSWERS.get(view.kind, ()) or decision.session != view.session:
-            raise VerificationError(
-                "other-decision", f"{where} answers entry {view.decision}, which is about another act"
-            )
-        decision.answered = True
-        if view.evaluations is None:
-            return
-        first, count, _ = view.evaluations
-        if first != decision.evaluations or count < 1:
-            raise VerificationError(
-                "evaluations-order",
-                f"{where} starts at evaluation {first} of entry {view.decision}, {decision.evaluations} was next",
-            )
-        decision.evaluations += count
-        if decision.evaluations > decision.grant:
-            raise VerificationError(
-                "grant-exceeded",
-                f"{where} goes beyond the {decision.grant} evaluations that entry {view.decision} allows",
-            )
-
-    def _check_evaluations(self, index: int, evaluations: tuple[int, int, str | None]) -> None:
-        first, count, expected = evaluations
-        lines = self._load(index)
-        if lines is None:
-            raise InclusionError("evaluations-missing", f"the {count} evaluations of entry {index} are missing")
-        self._count += len(lines)
-        if root(map(leaf_hash, lines)).hex() != expected or len(lines) != count:
-            raise SubjectMismatchError("evaluations-altered", f"the evaluations of entry {index} were altered")
-        numbers = [_number_of(line) for line in lines]
-        if numbers != list(range(first, first + count)):
-            raise SubjectMismatchError("evaluations-order", f"the evaluations of entry {index} are out of order")
-
-    def report(self, report: Report) -> None:
-        self._statements.report(report, "every entry is a statement of this format")
-        opened = sum(1 for d in self._decisions.values() if d.allow and d.action == "execute" and not d.answered)
-        left = f", {opened} not followed by an end" if opened else ""
-        self._order.report(report, f"{len(self._decisions)}, each before what it allowed{left}")
-        self._evaluations.report(report, f"{self._count} kept beside their entries, each under its root")
-
-
-def _number_of(evaluation: bytes) -> object:
-    """What an evaluation says its number is; None when it says none. Whoever wrote a log anew hashed anything."""
-    try:
-        value = json.loads(evaluation)
-    except (ValueError, RecursionError):
-        return None
-    return value.get("index") if isinstance(value, dict) else None
+    def _report_witnesses(self, report: Report, size: int) -> None:
+        if self._strangers:
+            report.skipped("witness", "heads are cosigned, but no witness's key is pinned")
+        for witness in self._witnesses:
+            cosigned = self._cosigned.get(witness.name)
+            if cosigned is None:
+                missing = CheckpointError("not-cosigned", f"no head of this log is cosigned by `{witness.name}`")
+                self._cosignatures.add(missing, None)
+            else:
+                behind = "all of them" if cosigned == size else f"{size - cosigned} came after"
+                report.passed("witness", f"cosigned by `{witness.name}` up to {cosigned} entries, {behind}")
+        if self._cosignatures.count:
+            self._cosignatures.report(report, "")

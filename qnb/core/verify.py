@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from qnb.core.checkpoint import Checkpoint, VKeys, parse_checkpoint, verify_checkpoint
+from qnb.core.checkpoint import Checkpoint, KeyRing, VKeys, parse_checkpoint, verify_checkpoint
 from qnb.core.digester import Digester
 from qnb.core.entry import EntryView, parse_statement
 from qnb.core.merkle import leaf_hash, verify_consistency, verify_inclusion
@@ -23,6 +23,8 @@ from qnb.core.statement import source_digest
 from qnb.errors import ConsistencyError, InclusionError, QnbError, SubjectMismatchError, VerificationError
 from qnb.model import Receipt
 
+_MAX_FAULTS = 50  # of one step that are named one by one
+Keys = VKeys | KeyRing
 UNAUTHENTICATED = "self-consistent, signer not authenticated"
 
 
@@ -32,9 +34,9 @@ class Step:
 
     Attributes:
         name: what was checked: `entries`, `inclusion`, …
-        held: None when it was not checked.
+        held: None when it was not checked, or cannot be decided.
         detail: what was found, or why it was not checked.
-        code: of the error when it did not hold.
+        code: of the error when it did not hold, or of what was noted.
         entry: index of the entry that it is about, where it is about one.
     """
 
@@ -81,9 +83,38 @@ class Report:
         """Note a check that did not hold."""
         self.steps.append(Step(name, held=False, detail=error.message, code=error.code, entry=entry))
 
+    def noted(self, name: str, code: str, detail: str, entry: int | None = None) -> None:
+        """Note what a reader should know and what no check can decide."""
+        self.steps.append(Step(name, held=None, detail=detail, code=code, entry=entry))
+
     def skipped(self, name: str, why: str) -> None:
         """Note a check that could not be made."""
         self.steps.append(Step(name, held=None, detail=why))
+
+
+class Faults:
+    """The faults of one step; all are counted, the first ones named."""
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+        self.count = 0
+        self._named: list[tuple[QnbError, int | None]] = []
+
+    def add(self, error: QnbError, entry: int | None) -> None:
+        """Count one, about an entry where it is about one."""
+        self.count += 1
+        if len(self._named) < _MAX_FAULTS:
+            self._named.append((error, entry))
+
+    def report(self, report: Report, held: str) -> None:
+        """Name the faults, or say that the step held."""
+        for error, entry in self._named:
+            report.failed(self.step, error, entry)
+        more = self.count - len(self._named)
+        if more:
+            report.failed(self.step, VerificationError("more-faults", f"and {more} more"))
+        if not self.count:
+            report.passed(self.step, held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +129,7 @@ class LogAtHand:
         consistency_proof: old and new size -> proof.
         latest_seal: notebook and cell id -> index of the last `seal` entry of that cell, None if there is none.
         vkeys: the public keys kept beside it, which are pinned for its own outputs; None if there are none.
+        cosigned: name of a pinned witness -> size of the last head that it cosigned and that is of this log.
     """
 
     origin: str
@@ -106,10 +138,11 @@ class LogAtHand:
     entry: Callable[[int], bytes]
     consistency_proof: Callable[[int, int], tuple[bytes, ...]]
     latest_seal: Callable[[str | None, str], int | None]
-    vkeys: VKeys | None = None
+    vkeys: Keys | None = None
+    cosigned: Mapping[str, int] = field(default_factory=dict)
 
 
-def verify_receipt(receipt: Receipt, vkeys: VKeys) -> Checkpoint:
+def verify_receipt(receipt: Receipt, vkeys: Keys) -> Checkpoint:
     """Check that a log vouches for a leaf: both signatures of the head, and the proof that leads there.
 
     The leaf is not compared with any entry: see `verify_entry`.
@@ -157,7 +190,7 @@ def verify_source(source: str, recorded: Mapping[str, str], digester: Digester) 
 
 
 def audit_notebook(
-    nb: object, *, log: LogAtHand | None, vkeys: VKeys | Mapping[str, VKeys] | None, digester: Digester | None
+    nb: object, *, log: LogAtHand | None, vkeys: Keys | Mapping[str, Keys] | None, digester: Digester | None
 ) -> Iterator[Report]:
     """Check every sealed output of a notebook.
 
@@ -192,7 +225,7 @@ def _audit_output(
     cell: dict[str, Any],
     notebook: str | None,
     log: LogAtHand | None,
-    vkeys: VKeys | Mapping[str, VKeys] | None,
+    vkeys: Keys | Mapping[str, Keys] | None,
     digester: Digester | None,
 ) -> None:
     # 1. the ciphertext is the one that the output names
@@ -223,6 +256,11 @@ def _audit_output(
         report.skipped("log", f"the log `{receipt.origin}` is not at hand")
     else:
         _check_log(report, receipt, log)
+        for witness, size in log.cosigned.items():
+            if receipt.index < size:
+                report.passed("witness", f"entry {receipt.index} is under the head of {size} that `{witness}` cosigned")
+            else:
+                report.skipped("witness", f"`{witness}` cosigned up to {size} entries, this one came after")
     # 7. no later output of the same cell is recorded
     if log is None or not here or sealed.cell is None:
         report.skipped("current", "needs the log" if sealed.cell is not None else "the output carries no cell id")
@@ -278,7 +316,7 @@ def _check_entry(report: Report, sealed: SealedOutput, receipt: Receipt, log: Lo
     return view
 
 
-def _check_receipt(report: Report, receipt: Receipt, vkeys: VKeys | None) -> None:
+def _check_receipt(report: Report, receipt: Receipt, vkeys: Keys | None) -> None:
     try:
         checkpoint = parse_checkpoint(receipt.checkpoint)
         verify_inclusion(receipt.leaf, receipt.index, checkpoint.size, receipt.proof, checkpoint.root)

@@ -7,14 +7,16 @@ cell.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from qnb.core.directive import Directive
 from qnb.core.evaluations import Batch
 from qnb.core.seal import Recipient
 from qnb.errors import DeniedError, QnbError
-from qnb.model import Decision, Label
+from qnb.model import CircuitInfo, Decision, Label
 
 
 @dataclass(eq=False)
@@ -29,6 +31,7 @@ class Cell:
         refused: why nothing of the cell may run, None when it may.
         denials: the denials raised in it, so that an uncaught one is recognised as ours.
         withheld: the failure to record after a run for which the output must not be shown.
+        ran: of each decision its circuits, described and as judged, until they are kept (`qnb.kernel.kept`).
     """
 
     sequence: int
@@ -48,6 +51,7 @@ class Cell:
     pickles: bool = False  # whether unpickling a circuit in it was decided
     state: str = "running"  # then `ended`, then as sealed: `ok`, `failed`, `interrupted`
     grants: dict[tuple[object, ...], Grant] = field(default_factory=dict)
+    ran: list[tuple[Decision, Sequence[CircuitInfo], Sequence[Any]]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 

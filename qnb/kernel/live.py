@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from qnb.kernel.cell import Cell
 from qnb.kernel.session import Session
 
 _ATTEMPTS = 2  # the second one is for an interrupt that meets the sealing
+_QUIET = 0.3  # seconds without a new output or cell; no longer than a cell's first delay, see `watch`
 _NAP = 1.0  # seconds; a growing output can be due before the time computed for its earlier size
 
 
@@ -149,6 +151,8 @@ class Publisher:
         self._clock = clock
         self._wake = threading.Condition()
         self._watched: set[LiveOutput] = set()
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._quiet_from = 0.0
         self._asleep_until: float | None = None  # None: not asleep, or until it is woken
         self._thread: threading.Thread | None = None
 
@@ -156,6 +160,8 @@ class Publisher:
         """Advance `live` from now on, until there is nothing new."""
         with self._wake:
             self._watched.add(live)
+            if self._tasks:
+                self._quiet_from = self._clock() + _QUIET
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="qnb-outputs", daemon=True)
                 self._thread.pydev_do_not_trace = True  # type: ignore[attr-defined]  # a breakpoint must not stop it
@@ -165,8 +171,22 @@ class Publisher:
             if self._asleep_until is None or (due is not None and due < self._asleep_until):
                 self._wake.notify()
 
+    def later(self, task: Callable[[], None]) -> None:
+        """Do something at the next quiet moment, when no output has moved for a while. `task` must not raise."""
+        with self._wake:
+            self._tasks.append(task)
+            self._quiet_from = self._clock() + _QUIET
+            if self._asleep_until is None and self._thread is not None:
+                self._wake.notify()
+
+    def flush(self) -> None:
+        """Do now, in this thread, what waits for a quiet moment; at the end of the process."""
+        while self._tasks:
+            self._tasks.popleft()()
+
     def _run(self) -> None:
         while True:
+            task: Callable[[], None] | None = None
             with self._wake:
                 due = {live: live.due() for live in self._watched}
                 self._watched -= {live for live, time in due.items() if time is None}
@@ -174,10 +194,18 @@ class Publisher:
                 now = self._clock()
                 if not times or min(times) > now:
                     nap = min(min(times) - now, _NAP) if times else None
+                    if self._tasks and self._quiet_from <= now:
+                        task = self._tasks.popleft()
+                    elif self._tasks:
+                        nap = min(self._quiet_from - now, _NAP)
+                if task is None and (not times or min(times) > now):
                     self._asleep_until = None if nap is None else now + nap
                     self._wake.wait(nap)
                     self._asleep_until = None
                     continue
+            if task is not None:
+                task()
+                continue
             for live, time in due.items():
                 if time is not None and time <= now:
                     live.advance()

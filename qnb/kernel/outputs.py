@@ -11,6 +11,8 @@ a forked child the message goes on to the kernel through ipykernel's pipe, and i
 
 from __future__ import annotations
 
+import atexit
+import functools
 import inspect
 import os
 import sys
@@ -29,6 +31,7 @@ from qnb.core.directive import mentions_directive
 from qnb.errors import QnbError, SealedError
 from qnb.kernel.cell import Cell
 from qnb.kernel.history import PLACEHOLDER
+from qnb.kernel.kept import save_circuits
 from qnb.kernel.live import LiveOutput, Publisher
 from qnb.kernel.parents import Parents
 from qnb.kernel.session import Session
@@ -104,6 +107,7 @@ class KernelOutputs:
     def install(self) -> None:
         """Take the place of `send`, and of what would go around it."""
         self._wire.send = self.send
+        atexit.register(self._publisher.flush)
         inspection = self._kernel.do_inspect
 
         def do_inspect(code: str, cursor_pos: int, *args: Any, **kwargs: Any) -> Any:
@@ -279,6 +283,8 @@ class KernelOutputs:
             state = "interrupted" if ename in ("KeyboardInterrupt", "CancelledError") else "failed"
         failure = live.close(state)
         self._retire(route)
+        if route.cell.ran:
+            self._publisher.later(functools.partial(save_circuits, self._session.authority, route.cell))
         refused = route.cell.refused
         for error in live.spoken if refused is None else [refused]:
             self._publish("error", _plain(error), route.header)

@@ -12,6 +12,7 @@ from typing import Any
 
 from qnb.errors import ConfigError, QnbError
 from qnb.kernel.cell import Cell
+from qnb.kernel.kept import save_circuits
 from qnb.kernel.outputs import Request
 from qnb.kernel.session import Session
 
@@ -48,6 +49,7 @@ class TerminalOutputs:
             self._session.end_executions(cell)
             if cell.classified and cell.refused is None:
                 self._session.seal_output(cell, [], _state(result))
+                save_circuits(self._session.authority, cell)
         except QnbError as error:
             print("\n".join(error._render_traceback_()), file=sys.stderr)  # noqa: T201 - a terminal
 

@@ -5,13 +5,16 @@ Enters: what was decided. Leaves: the session's record of the end. Never: a resu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qnb.errors import QnbError
 from qnb.kernel.cell import Cell, Grant
 from qnb.kernel.naming import keep_names
 from qnb.model import Call, Decision, Outcome, Retrieval
+
+_KEPT = 16  # calls of a cell, and circuits of a call, that are kept
 
 if TYPE_CHECKING:
     from qnb.kernel.session import Session
@@ -39,6 +42,12 @@ class Ticket:
     def keep_names(self, content: bytes) -> Path | None:
         """Seal the map of the names that were replaced; see `qnb.kernel.naming`."""
         return keep_names(self._session, self._cell, self._grant, content)
+
+    def keep(self, circuits: Sequence[Any]) -> None:
+        """Take the judged copies of the first evaluation, to be kept sealed once the cell has replied."""
+        cell = self._cell
+        if self._grant.begun == 1 and cell.recipients and len(cell.ran) < _KEPT:
+            cell.ran.append((self._grant.decision, self._call.circuits, circuits[:_KEPT]))
 
 
 class RetrievalTicket:

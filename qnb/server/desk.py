@@ -267,7 +267,7 @@ class Desk:
     def _audit(self, nb: dict[str, Any]) -> list[Report]:
         with self._service.lock:
             record = self._service.record()
-            log = None if record is None else log_at_hand(record, load_vkeys(self._service.home))
+            log = None if record is None else log_at_hand(record, load_vkeys(self._service.home, record.log))
             signers = load_signers(self._signers)
             return list(audit_notebook(nb, log=log, vkeys=signers, digester=self._service.digester()))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -19,10 +19,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from qnb.core.checkpoint import Signer, parse_signer
+from qnb.core.checkpoint import Signer
 from qnb.core.digester import Digester, Json
 from qnb.core.evaluations import Batch
+from qnb.core.kept import vouched
 from qnb.core.policy import Policy, digest_policy, parse_policy
+from qnb.core.rotation import rotation_statement
+from qnb.core.seal import Recipient, seal
 from qnb.core.statement import (
     Context,
     Statement,
@@ -37,11 +40,12 @@ from qnb.core.statement import (
     share_statement,
     unseal_statement,
 )
-from qnb.errors import ConfigError, DeniedError, PolicyError
+from qnb.errors import DeniedError, PolicyError
 from qnb.model import Call, Decision, Label, Outcome, Principal, Receipt, Request, Retrieval
 from qnb.store.config import load_policy, principal
-from qnb.store.files import read_private
+from qnb.store.leases import Lease, hold_key
 from qnb.store.log import Log
+from qnb.store.log_key import load_signer
 from qnb.store.names import save_names
 from qnb.store.versions import observe_versions
 
@@ -73,6 +77,8 @@ class Authority:
         self._log = log
         self._clock = clock
         self._home = home
+        self._lease: Lease | None = None
+        self._signer = signer
         self._digesters = {True: Digester(signer.digest_key), False: Digester(None)}
         self._note_policy()
 
@@ -85,11 +91,16 @@ class Authority:
             PolicyError, StorageError: the policy or the log cannot be used.
         """
         policy = load_policy(home)
-        key = home / "log.key"
-        if not key.exists():
-            raise ConfigError("no-log-key", f"there is no signing key at `{key}`", "run `qnb init`")
-        signer = parse_signer(read_private(key).decode("ascii", "replace"))
-        return cls(policy, Log.open(home / "log.db", signer), signer, principal(), home=home)
+        lease = hold_key(home)
+        try:
+            signer = load_signer(home)
+            authority = cls(policy, Log.open(home / "log.db", signer), signer, principal(), home=home)
+        except BaseException:
+            if lease is not None:
+                lease.release()
+            raise
+        authority._lease = lease
+        return authority
 
     def __enter__(self) -> Self:
         return self
@@ -100,6 +111,8 @@ class Authority:
     def close(self) -> None:
         """Close the log; everything acknowledged is durable already."""
         self._log.close()
+        if self._lease is not None:
+            self._lease.release()
 
     # --- decide ------------------------------------------------------------------------------------------------------
 
@@ -251,6 +264,20 @@ class Authority:
         context = self.context(self.policy.scheme.session, session=session)
         return self._append(key_statement(context, event, public, self._digester(context.label), **facts))
 
+    def save_circuits(
+        self, label: Label, decision: int, circuits: Sequence[tuple[int, bytes]], recipients: Sequence[Recipient]
+    ) -> None:
+        """Keep circuits (place in the call, QPY) beside their decision, sealed. They are no part of the record."""
+        digester = self._digester(label)
+        sealed = [(place, seal(vouched(data, digester), recipients)) for place, data in circuits]
+        self._log.save_circuits(decision, sealed)
+
+    def rotate_key(self, new: Signer) -> int:
+        """Record that `new` takes over, under the last head that the old keys sign; afterwards this object is done."""
+        context = self.context(self.policy.scheme.session)
+        statement = rotation_statement(context, self._signer.vkeys, new.vkeys, self._digester(context.label))
+        return self._log.append_checkpointed(encode(statement), int(self._clock())).index
+
     # --- head --------------------------------------------------------------------------------------------------------
 
     def head(self) -> str:
@@ -291,6 +318,10 @@ class Authority:
             time=rfc3339(self._clock()),
             versions=observe_versions(),
         )
+
+    def digester(self, label: Label) -> Digester:
+        """Names content at that label."""
+        return self._digester(label)
 
     def _digester(self, label: Label) -> Digester:
         return self._digesters[self.policy.handling(label).seal]

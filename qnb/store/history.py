@@ -1,11 +1,7 @@
 """What the log says of ciphertexts and keys: read once, from beginning to end.
 
-Enters: a log. Leaves: for whom and at which label a ciphertext was sealed, which wrapping came of which,
-and what keys there were.
+Enters: a log. Leaves: for whom and at which label a ciphertext was sealed, and what keys there were.
 Never: writes, or vouches for what it read: that is `qnb verify`.
-
-A rewrap is a `seal` that answers a decision to `share` another ciphertext. It carries the same content, so an earlier
-wrapping is not an older output.
 """
 
 from __future__ import annotations
@@ -35,14 +31,12 @@ class History:
 
     def __init__(self, log: Log) -> None:
         self._records: dict[str, Record] = {}
-        self._origins: dict[str, int] = {}  # ciphertext -> entry of its first wrapping
-        self._latest: dict[tuple[str | None, str], int] = {}
         self._keys: dict[str, list[str]] = {}
         self._members: dict[str, set[str]] = {}
         for index, _, body in log.rows():
             if any(mark in body for mark in _MARKS):
                 try:
-                    self._take(log, index, parse_statement(body))
+                    self._take(index, parse_statement(body))
                 except (VerificationError, KeyError, TypeError, AttributeError):  # `qnb verify` names it
                     continue
 
@@ -60,10 +54,6 @@ class History:
         """What was recorded of a ciphertext (its SHA-256), None if nothing was."""
         return self._records.get(digest.hex())
 
-    def latest_seal(self, notebook: str | None, cell: str) -> int | None:
-        """Entry of the first wrapping of the last output of a cell, None if there is none."""
-        return self._latest.get((notebook, cell))
-
     def fingerprints_of(self, name: str) -> tuple[str, ...]:
         """Fingerprints of the recipients that a key made here under that name has had."""
         return tuple(dict.fromkeys(self._keys.get(name, ())))
@@ -77,7 +67,7 @@ class History:
         wanted = set(fingerprints)
         return sum(1 for record in self._records.values() if wanted & set(record.recipients))
 
-    def _take(self, log: Log, index: int, view: EntryView) -> None:
+    def _take(self, index: int, view: EntryView) -> None:
         if view.kind == "key":
             self._take_key(view)
             return
@@ -86,13 +76,6 @@ class History:
         recipients = view.predicate["recipients"]
         if isinstance(recipients, list):
             self._records[view.ciphertext] = Record(index, view.label, tuple(map(str, recipients)))
-        if view.kind != "seal":
-            return
-        before = None if view.decision is None else _shared(parse_statement(log.entry(view.decision)))
-        self._origins[view.ciphertext] = origin = index if before is None else self._origins.get(before, index)
-        if view.cell is not None:
-            at = view.notebook, view.cell
-            self._latest[at] = max(origin, self._latest.get(at, origin))
 
     def _take_key(self, view: EntryView) -> None:
         said = view.predicate
@@ -104,8 +87,3 @@ class History:
             self._members[name] = found
         elif event == "resealed":
             self._members.setdefault(name, set()).update(found)
-
-
-def _shared(decision: EntryView) -> str | None:
-    """The ciphertext that a decision to share is about, None of any other decision."""
-    return decision.ciphertext if decision.action == "share" else None

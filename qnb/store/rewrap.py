@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from qnb.core.card import render_html, render_text
-from qnb.core.checkpoint import VKeys, parse_vkeys
+from qnb.core.checkpoint import VKeys
 from qnb.core.notebook import find_outputs
 from qnb.core.seal import Identity, Recipient, armor, find_opener, parse_recipient, rewrap, rewrap_stream
 from qnb.core.seal.armor import looks_armored, unarmored
 from qnb.core.seal.header import parse_header
 from qnb.core.seal.output import MIME, OutputHeader, SealedOutput, open_output, sealed_bundle
 from qnb.core.seal.scrypt import KIND as SCRYPT
-from qnb.core.verify import LogAtHand, Report, audit_notebook
+from qnb.core.verify import Report, audit_notebook
 from qnb.errors import ConfigError, NoIdentityMatchError, QnbError, SealError, StorageError, VerificationError
 from qnb.model import Action, Label, Request
 from qnb.store.authority import Authority
@@ -36,8 +36,10 @@ from qnb.store.files import atomic_writer
 from qnb.store.history import History
 from qnb.store.keychain import Keychain
 from qnb.store.log import Log
+from qnb.store.record import Record
 from qnb.store.sealing import highest, load_notebook, open_source, sniff
 from qnb.store.streams import HashingReader, HashingWriter
+from qnb.store.verifying import load_vkeys, log_at_hand
 
 _BUFFER = 64 << 10
 
@@ -138,12 +140,8 @@ class Rewrapper:
         return done
 
     def _audit(self, nb: object) -> list[Report]:
-        own = self._home / "log.vkey"
-        vkeys = parse_vkeys(own.read_text(encoding="utf-8")) if own.exists() else None
         with Log.open(self._home / "log.db", readonly=True) as log:
-            at_hand = LogAtHand(
-                log.origin, log.size, log.root(), log.entry, log.consistency_proof, self._history.latest_seal, vkeys
-            )
+            at_hand = log_at_hand(Record(log), load_vkeys(self._home, log))
             # no digester: whether the source was edited since is nothing that rewrapping vouches for
             return list(audit_notebook(nb, log=at_hand, vkeys=self._vkeys, digester=None))
 

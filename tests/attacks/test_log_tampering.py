@@ -23,7 +23,14 @@ from click.testing import CliRunner
 
 from qnb.cli.main import cli
 from qnb.core.audit import audit_log
-from qnb.core.checkpoint import Checkpoint, generate_signer, parse_signer, parse_vkeys, sign_checkpoint
+from qnb.core.checkpoint import (
+    Checkpoint,
+    generate_signer,
+    parse_signer,
+    parse_vkeys,
+    sign_checkpoint,
+    verify_checkpoint,
+)
 from qnb.core.digester import Digester
 from qnb.core.merkle import Frontier, leaf_hash
 from qnb.core.seal import parse_recipient, seal
@@ -296,6 +303,48 @@ def test_checkpoint_stripped_of_a_signature_is_found(story: Story, line: int, na
     assert [found for found, _ in story.verify()[1]] == ["missing-signature"]
 
 
+def test_signature_relabelled_as_the_other_algorithm_is_found(story: Story) -> None:
+    """A downgrade: the classic signature twice, once under the id of the post-quantum key, or of its type."""
+    with Log.open(story.database, readonly=True) as log:
+        note = str(log.checkpoint())
+    vkeys = parse_vkeys((story.home / "log.vkey").read_text())
+    lines = note.splitlines(keepends=True)
+    classic = base64.b64decode(lines[-2].rpartition(" ")[2])
+    for forged in (vkeys.ids[6] + classic[4:], vkeys.ids[6] + bytes(8) + classic[4:], b"\x06" + classic):
+        line = f"\u2014 {vkeys.origin} {base64.b64encode(forged).decode()}\n"
+        story.edit(("UPDATE checkpoints SET note = ? WHERE size = 9", ("".join([*lines[:-1], line]),)))
+        codes = {code for code, _ in faults(story.audit())}
+        assert codes & {"wrong-signature", "missing-signature"}
+        assert any("ML-DSA-44" in step.detail for step in story.audit().steps if step.held is False)
+
+
+@pytest.mark.parametrize(
+    ("index", "time", "code"),
+    [(6, "2019-01-01T00:00:00.000Z", "clock-went-back"), (8, "2099-01-01T00:00:00.000Z", "clock-ahead")],
+)
+def test_entry_dated_by_a_clock_of_past_or_future_is_named(
+    story: Story, monkeypatch: pytest.MonkeyPatch, index: int, time: str, code: str
+) -> None:
+    """Written with the log's own keys, so that all else holds: against its neighbours and the head over it."""
+    signer = parse_signer((story.home / "log.key").read_text())
+    with Log.open(story.database, readonly=True) as log:
+        bodies, seconds = list(log.entries()), verify_checkpoint(str(log.checkpoint()), signer.vkeys).time
+        lines = [log.evaluations(number) for number in range(log.size)]
+    bodies[index] = re.sub(rb'"time":"[^"]*"', f'"time":"{time}"'.encode(), bodies[index])
+    for path in story.home.glob("log.db*"):
+        path.unlink()
+    with Log.open(story.database, signer) as log:
+        for body, kept in zip(bodies[:-1], lines, strict=False):
+            log.append([body], evaluations=kept)
+        assert seconds is not None
+        log.append_checkpointed(bodies[-1], seconds)
+    report = story.audit()
+    assert report.held  # nobody can say which clock was wrong
+    assert (code, index) in [(step.code, step.entry) for step in report.steps if step.held is None]
+    said = json.loads(CliRunner().invoke(cli, ["verify", "--json"]).output)["checked"][0]["steps"]
+    assert ("future" in [step["code"] for step in said]) == (code == "clock-ahead")
+
+
 def test_log_rewritten_under_another_key_is_found_by_the_pinned_one(story: Story, tmp_path: Path) -> None:
     """Self-consistent to the last byte, and not the signer's."""
     origin = parse_signer((story.home / "log.key").read_text()).origin
@@ -383,6 +432,16 @@ def test_output_of_another_notebook_is_found(story: Story) -> None:
     """By its id."""
     story.notebook["metadata"]["qnb"]["id"] = "nb-2"
     assert {name for name, _ in story.verify()[1]} == {"moved-notebook"}
+
+
+def test_outputs_of_two_notebooks_exchanged_are_found(story: Story) -> None:
+    """Also with the notebook's id in the clear fields rewritten: the entry says which it belongs to."""
+    other = copy.deepcopy(story.notebook)
+    other["metadata"]["qnb"]["id"] = "nb-2"
+    assert {name for name, _ in story.verify(other)[1]} == {"moved-notebook"}
+    for cell in range(2):
+        bundle_of(other, cell)["notebook"] = "nb-2"
+    assert {name for name, _ in story.verify(other)[1]} == {"other-binding"}
 
 
 def test_ciphertext_replaced_under_the_same_receipt_is_found(story: Story) -> None:

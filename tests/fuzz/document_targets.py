@@ -24,6 +24,7 @@ from seeds import (
     OTHERS,
     OUTPUTS,
     POLICY,
+    RECEIPT,
     SCHEME,
     SEALED,
     SIGNER,
@@ -34,8 +35,10 @@ from seeds import (
 
 from qnb.cli.execute import _load as load_for_execution
 from qnb.cli.log import _parse_time
-from qnb.cli.verify import _load_keys
+from qnb.cli.pinned import load_pinned
 from qnb.core.audit import audit_log
+from qnb.core.audit_bundle import audit_proof
+from qnb.core.bundle import format_proof, parse_proof
 from qnb.core.card import render_html, render_text
 from qnb.core.checkpoint import (
     Checkpoint,
@@ -46,11 +49,13 @@ from qnb.core.checkpoint import (
     verify_checkpoint,
 )
 from qnb.core.directive import directive_line, mentions_directive, parse_directive
+from qnb.core.dsse import parse_envelope, parse_envelopes, sign_envelope, verify_envelope
 from qnb.core.entry import parse_statement, status_of
 from qnb.core.merkle import Frontier, leaf_hash
 from qnb.core.notebook import find_outputs, open_notebook
 from qnb.core.policy import parse_policy
 from qnb.core.policy_file import parse_policy_file
+from qnb.core.rotation import parse_rotation
 from qnb.core.seal.output import (
     SealedOutput,
     open_output,
@@ -58,7 +63,9 @@ from qnb.core.seal.output import (
     parse_bundle,
     unpack_output,
 )
+from qnb.core.skim import skim_statement
 from qnb.core.verify import LogAtHand, audit_notebook, verify_entry, verify_receipt
+from qnb.core.witness import parse_submission
 from qnb.errors import QnbError
 from qnb.store.sealing import load_notebook, sniff
 
@@ -145,6 +152,12 @@ def fuzz_statement(data: bytes) -> None:
             assert view.evaluations is None or isinstance(view.evaluations[2], str | None)
             assert view.evaluations is None or all(type(n) is int for n in view.evaluations[:2])
             assert isinstance(view.action, str | None)
+        skim = attempt(skim_statement, entry)
+        assert (skim is None) == (view is None)
+        assert view is None or skim is None or (skim.kind, skim.session, skim.decision) == (
+            view.kind, view.session, view.decision,
+        )  # fmt: skip
+        attempt(parse_rotation, entry)
 
 
 def fuzz_checkpoint(data: bytes) -> None:
@@ -152,9 +165,25 @@ def fuzz_checkpoint(data: bytes) -> None:
     note = as_text(data)
     for text in (note, as_text(edit_bytes(NOTE.encode(), Choices(data)))):
         attempt(parse_checkpoint, text)
+        attempt(parse_submission, text)
+        attempt(parse_submission, f"old 2\n\n{text}")
         head = attempt(verify_checkpoint, text, SIGNER.vkeys)
         if head is not None:
             assert (head.size, head.root) == (3, TREE)
+
+
+def fuzz_handed(data: bytes) -> None:
+    """What an auditor is handed, of any shape: always a report, and nothing altered is held for signed."""
+    proof = _json_of(format_proof(RECEIPT, SIGNER.vkeys, [RECEIPT]), data)
+    report = audit_proof(proof, log=None, vkeys=SIGNER.vkeys)
+    assert all(step.detail.isprintable() and len(step.detail) <= 2 * LONGEST for step in report.steps)
+    if report.held:
+        assert attempt(parse_proof, proof).receipt.statement == RECEIPT.statement
+    envelope = _json_of(sign_envelope(ENTRIES[2], SIGNER), data)
+    parsed = attempt(parse_envelope, envelope)
+    if parsed is not None and attempt(verify_envelope, parsed, SIGNER.vkeys) is not None:
+        assert parsed.payload == ENTRIES[2]
+    attempt(lambda text: list(parse_envelopes(text)), as_text(data))
 
 
 def fuzz_vkeys(data: bytes) -> None:
@@ -163,7 +192,8 @@ def fuzz_vkeys(data: bytes) -> None:
         vkeys = attempt(parse_vkeys, text)
         if vkeys is not None:
             assert parse_vkeys(vkeys.format()) == vkeys
-        attempt(_load_keys, [text])
+        attempt(load_pinned, [text], ())
+        attempt(load_pinned, (), [text])
 
 
 def fuzz_log_key(data: bytes) -> None:

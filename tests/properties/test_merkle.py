@@ -63,3 +63,16 @@ def test_frontier_taken_up_at_any_point_ends_in_the_same_root(entries: list[byte
     for leaf in leaves[cut:]:
         second.append(leaf)
     assert second.root() == root(leaves)
+
+
+@settings(derandomize=True)
+@given(st.integers(0, 300), st.lists(st.integers(0, 200), max_size=5))
+def test_leaves_added_many_at_once_give_the_same_nodes_as_one_by_one(start: int, steps: list[int]) -> None:
+    """Whatever was there before, in stretches of any length."""
+    one, many = Frontier(), Frontier()
+    at = 0
+    for step in (start, *steps):
+        chunk = LEAVES[at : at + step]
+        assert many.extend(chunk) == [one.append(leaf) for leaf in chunk]
+        assert (many.size, many.peaks, many.root()) == (one.size, one.peaks, one.root())
+        at += step

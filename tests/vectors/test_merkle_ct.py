@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from qnb.core.checkpoint import ED25519, _key_id
 from qnb.core.merkle import EMPTY_ROOT, inclusion_proof, leaf_hash, nodes_of, root
+from qnb.core.note import ED25519, key_id
 
 LEAVES = [
     bytes.fromhex(leaf)
@@ -58,7 +58,7 @@ def test_empty_tree_is_the_hash_of_nothing() -> None:
 
 def test_key_id_of_the_example_of_signed_note_is_reproduced() -> None:
     """C2SP signed-note, Verifier keys, Example."""
-    name, key_id, encoded = ["example.com/foo", "530d903a", "AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"]
+    name, expected, encoded = ["example.com/foo", "530d903a", "AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"]
     raw = base64.b64decode(encoded)
     assert raw[0] == ED25519
-    assert _key_id(name, raw[0], raw[1:]).hex() == key_id
+    assert key_id(name, raw[0], raw[1:]).hex() == expected

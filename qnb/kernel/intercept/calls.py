@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from numbers import Integral
 from typing import Any, cast
@@ -45,12 +45,14 @@ class Judged:
         call: what the decision is about.
         args, kwargs: the copies to hand on, the object itself first.
         pins: id of a backend -> the copy that runs in its place inside this call.
+        circuits: those among the copies, in the order of `call.circuits`.
     """
 
     call: Call
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     pins: dict[int, Any]
+    circuits: Sequence[QuantumCircuit] = ()
 
 
 # --- backends ---------------------------------------------------------------------------------------------------------
@@ -77,7 +79,7 @@ def read_backend(name: str, backend: Any, args: tuple[Any, ...], kwargs: dict[st
         parameters=_binds(binds if given is None else given, orders),
         **common(options),
     )
-    return Judged(call, args if backend is None else (backend, *args), kwargs, {})
+    return Judged(call, args if backend is None else (backend, *args), kwargs, {}, circuits)
 
 
 def _circuits(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[QuantumCircuit]:

@@ -72,7 +72,8 @@ def read_primitive(kind: str, name: str, primitive: Any, args: tuple[Any, ...], 
         },
     )
     handed = (pubs if reference else given, *map(copier.value, args[1:]))
-    return Judged(call, handed if runner is None else (runner, *handed), kwargs, pins)
+    circuits = [pub.circuit for pub in pubs]
+    return Judged(call, handed if runner is None else (runner, *handed), kwargs, pins, circuits)
 
 
 def _runner(primitive: Any, backend: Any) -> tuple[Any, dict[int, Any]]:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from qnb.errors import StorageError
 
 _APPLICATION = 0x716E626C  # `qnbl`
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _BUSY_SECONDS = 20.0
 _BUSY_PAUSE = (0.0001, 0.001)  # seconds; a transaction takes about as long
 _SCHEMA = """
@@ -34,6 +34,17 @@ CREATE TABLE evaluations (idx INTEGER PRIMARY KEY, lines BLOB NOT NULL);
 -- entries that say a change of policy, for the look-up alone
 CREATE TABLE policies (idx INTEGER PRIMARY KEY);
 """
+# version -> what makes the next one of it; a new log takes the same steps, so that there is one way to each version
+_MIGRATIONS = {
+    1: """
+-- entries that say a change of keys, for the look-up alone
+CREATE TABLE keys (idx INTEGER PRIMARY KEY);
+-- circuits of a decision, sealed: best effort, and no part of the tree
+CREATE TABLE circuits (
+    idx INTEGER NOT NULL, place INTEGER NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (idx, place)
+);
+""",
+}
 
 _HINTS: dict[int, tuple[str, str, str]] = {
     sqlite3.SQLITE_BUSY: (
@@ -113,7 +124,7 @@ def create(path: Path) -> None:
             try:
                 db.executescript(
                     f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA application_id={_APPLICATION};"
-                    f" BEGIN; {_SCHEMA} PRAGMA user_version={_SCHEMA_VERSION}; COMMIT"
+                    f" BEGIN; {_SCHEMA} {''.join(_MIGRATIONS.values())} PRAGMA user_version={_SCHEMA_VERSION}; COMMIT"
                 )
             finally:
                 db.close()  # the last to close takes the WAL back into the file
@@ -190,6 +201,8 @@ def _check(db: sqlite3.Connection, path: Path, *, writable: bool) -> None:
         raise StorageError("log-newer", f"the log `{path}` was made by a newer qnb", "update qnb")
     if writable:
         db.execute("PRAGMA synchronous=FULL")
+        if version < _SCHEMA_VERSION:
+            _migrate(db)
         (journal,) = db.execute("PRAGMA journal_mode=WAL").fetchone()
         if journal != "wal":
             raise StorageError(
@@ -197,3 +210,19 @@ def _check(db: sqlite3.Connection, path: Path, *, writable: bool) -> None:
                 f"the file system of `{path}` does not support the log's write-ahead journal",
                 "set QNB_HOME to a folder on a local disk",
             )
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    """Bring an older log to this version, in one transaction. Entries stay as they are."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        (version,) = db.execute("PRAGMA user_version").fetchone()  # again: another process may have been quicker
+        for step in range(version, _SCHEMA_VERSION):
+            for statement in filter(str.strip, _MIGRATIONS[step].split(";")):
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise

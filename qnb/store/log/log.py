@@ -17,42 +17,35 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self
 
 from qnb.core.checkpoint import Checkpoint, Signer, parse_checkpoint, sign_checkpoint
-from qnb.core.entry import is_policy_entry, parse_statement
-from qnb.core.merkle import HASH_SIZE, Frontier, consistency_proof, inclusion_proof, leaf_hash, range_root
-from qnb.errors import ConfigError, ConsistencyError, StorageError
+from qnb.core.entry import is_key_entry, is_policy_entry
+from qnb.core.merkle import Frontier, leaf_hash
+from qnb.core.note import add_lines, split_note
+from qnb.core.rotation import parse_rotation
+from qnb.errors import ConfigError, ConsistencyError
 from qnb.model import Receipt
-from qnb.store.log.database import connect, patiently
+from qnb.store.log.group import Append, Group
+from qnb.store.log.reader import VERIFY, Reader
 
-T = TypeVar("T")
-
-_CHUNK = 256  # rows of a scan that are read at once
 _INSERT = "INSERT INTO entries (idx, nodes, body) VALUES (?, ?, ?)"
-_ABANDONED: list[sqlite3.Connection] = []  # of a parent process: closing them here would drop the parent's file locks
 
 
-class Log:
+class Log(Reader):
     """A log file, open. `Log.open` opens one; close it, or use it in a `with` statement.
 
     Every method raises StorageError when SQLite does (locked, full, read-only, damaged), with a hint.
     """
 
     def __init__(self, path: Path, signer: Signer | None, *, readonly: bool) -> None:
-        self._path = path
-        self._signer = signer
-        self._readonly = readonly
-        self._frontier = Frontier()
-        self._last: bytes | None = None  # `nodes` of the last row that this process knows
-        self._pending: bytes | None = None  # the same, of the transaction under way
-        self._connect()
+        super().__init__(path, signer, readonly=readonly)
+        self._pending: bytes | None = None  # `_last` of the transaction under way
 
     def __repr__(self) -> str:
         return f"Log({str(self._path)!r})"
@@ -80,11 +73,24 @@ class Log:
 
     def _check_keys(self) -> None:
         note = self.checkpoint()
-        if self._signer is not None and note is not None and parse_checkpoint(note).origin != self._signer.origin:
+        if self._signer is None or note is None:
+            return
+        head, lines = split_note(note)
+        if head.origin != self._signer.origin:
             raise ConfigError(
                 "foreign-key",
                 f"the key beside the log is of `{self._signer.origin}`, not of this log",
                 "restore log.key and log.db from the same backup",
+            )
+        ids = set(self._signer.vkeys.ids.values())
+        if ids <= {line[:4] for _, line in lines}:
+            return
+        handed = parse_rotation(self.entry(head.size - 1)) if head.size else None
+        if handed is None or handed[1] != self._signer.vkeys:
+            raise ConfigError(
+                "foreign-key",
+                "the key beside the log is not the one that signed its last checkpoint",
+                "the log's keys were rotated, or log.key is of another backup: restore the newest one",
             )
 
     def __enter__(self) -> Self:
@@ -115,18 +121,27 @@ class Log:
         """
         if not entries:
             return []
-        quick = len(entries) == 1 and not evaluations and not is_policy_entry(entries[0])
+        self._own()
+        return self._group.append(Append(entries, evaluations))
 
-        def act(db: sqlite3.Connection) -> list[int]:
-            index = self._append_quickly(db, entries[0]) if quick else None
+    def _commit(self, batch: list[Append]) -> None:
+        first = batch[0]
+        quick = len(batch) == len(first.entries) == 1 and not first.evaluations and not _is_indexed(first.entries[0])
+
+        def act(db: sqlite3.Connection) -> None:
+            index = self._append_quickly(db, first.entries[0]) if quick else None
             if index is not None:
-                return [index]
+                first.indices = [index]
+                return
+            starts = []
             with self._transaction(db) as frontier:
-                start = frontier.size
-                self._insert(db, frontier, entries, evaluations)
-            return list(range(start, start + len(entries)))
+                for append in batch:
+                    starts.append(frontier.size)
+                    self._insert(db, frontier, append.entries, append.evaluations)
+            for start, append in zip(starts, batch, strict=True):
+                append.indices = list(range(start, start + len(append.entries)))
 
-        return self._run(act)
+        self._run(act)
 
     def append_checkpointed(self, entry: bytes, time: int) -> Receipt:
         """Append an entry and sign the head that it makes, in one transaction, durable on return.
@@ -171,7 +186,7 @@ class Log:
                 if stored is not None:
                     if parse_checkpoint(stored[0]) != checkpoint:
                         raise ConsistencyError(
-                            "log-rewritten", "the log is not what its last checkpoint signed", _VERIFY
+                            "log-rewritten", "the log is not what its last checkpoint signed", VERIFY
                         )
                     return str(stored[0])
                 note = sign_checkpoint(checkpoint, signer, time)
@@ -179,6 +194,42 @@ class Log:
             return note
 
         return self._run(act)
+
+    def add_cosignatures(self, note: str) -> bool:
+        """Keep the signature lines that a witness added to one of this log's checkpoints, beside the log's own.
+
+        Whether they hold is for a verifier with the witness's keys to say.
+
+        Returns:
+            Whether there was anything new.
+
+        Raises:
+            ConsistencyError: this log never signed that head.
+        """
+        head = parse_checkpoint(note)
+
+        def act(db: sqlite3.Connection) -> bool:
+            with self._transaction(db):
+                stored = db.execute("SELECT note FROM checkpoints WHERE size = ?", (head.size,)).fetchone()
+                if stored is None or parse_checkpoint(stored[0]) != head:
+                    raise ConsistencyError("unknown-head", "the witness cosigned a head that this log did not sign")
+                joined = add_lines(stored[0], note)
+                db.execute("UPDATE checkpoints SET note = ? WHERE size = ?", (joined, head.size))
+            return bool(joined != stored[0])
+
+        return self._run(act)
+
+    def save_circuits(self, decision: int, sealed: Sequence[tuple[int, bytes]]) -> None:
+        """Keep circuits of a decision beside it: (place in the call, sealed bytes). What is there already stays."""
+
+        def act(db: sqlite3.Connection) -> None:
+            with self._transaction(db):
+                db.executemany(
+                    "INSERT OR IGNORE INTO circuits (idx, place, sealed) VALUES (?, ?, ?)",
+                    [(decision, place, data) for place, data in sealed],
+                )
+
+        self._run(act)
 
     def _keys(self) -> Signer:
         if self._signer is None:
@@ -209,8 +260,9 @@ class Log:
         rows = []
         for index, entry in enumerate(entries, frontier.size):
             rows.append((index, frontier.append(leaf_hash(entry)), entry))
-            if is_policy_entry(entry):
-                db.execute("INSERT INTO policies (idx) VALUES (?)", (index,))
+            if _is_indexed(entry):
+                table = "policies" if is_policy_entry(entry) else "keys"
+                db.execute(f"INSERT INTO {table} (idx) VALUES (?)", (index,))  # noqa: S608 one of two names
         db.executemany(_INSERT, rows)
         self._pending = rows[-1][1]
         if evaluations:
@@ -232,169 +284,10 @@ class Log:
             raise
         self._frontier, self._last = frontier, self._pending
 
-    # --- reading -----------------------------------------------------------------------------------------------------
-
-    @property
-    def origin(self) -> str:
-        """The log's name: of its keys, else of its last checkpoint; empty if it has neither."""
-        if self._signer is not None:
-            return self._signer.origin
-        note = self.checkpoint()
-        return "" if note is None else parse_checkpoint(note).origin
-
-    @property
-    def size(self) -> int:
-        """Entries in the log, those of other processes included."""
-        return self._run(lambda db: self._refresh(db).size)
-
-    def root(self) -> bytes:
-        """Root hash over all entries."""
-        return self._run(lambda db: self._refresh(db).root())
-
-    def entry(self, index: int) -> bytes:
-        """The bytes of one entry.
-
-        Raises:
-            StorageError: there is no such entry.
-        """
-        rows = self._select("SELECT body FROM entries WHERE idx = ?", index)
-        if not rows:
-            raise StorageError("no-such-entry", f"the log has no entry {index}", "`qnb log list` shows the last ones")
-        return _bytes(rows[0][0])
-
-    def entries(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """The bytes of the entries start..stop, in order."""
-        for _, _, body in self.rows(start, stop):
-            yield body
-
-    def rows(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, bytes, bytes]]:
-        """Index, stored hashes and bytes of each row, in order, as they stand; a verifier judges them."""
-        end = 2**62 if stop is None else stop
-        while True:
-            rows = self._select(
-                "SELECT idx, nodes, body FROM entries WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT ?",
-                start,
-                end,
-                _CHUNK,
-            )
-            for index, nodes, body in rows:
-                yield index, _bytes(nodes), _bytes(body)
-            if len(rows) < _CHUNK:
-                return
-            start = rows[-1][0] + 1
-
-    def evaluations(self, index: int) -> list[bytes] | None:
-        """The leaves kept beside an execution entry; None if there are none.
-
-        Raises:
-            StorageError: they cannot be unpacked.
-        """
-        rows = self._select("SELECT lines FROM evaluations WHERE idx = ?", index)
-        if not rows:
-            return None
-        try:
-            return zlib.decompress(rows[0][0]).split(b"\n")
-        except (zlib.error, TypeError):
-            raise StorageError(
-                "evaluations-damaged", f"the evaluations of entry {index} are damaged", "restore the log from a backup"
-            ) from None
-
-    def checkpoint(self) -> str | None:
-        """The last signed checkpoint, None before the first."""
-        rows = self._select("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
-        return str(rows[0][0]) if rows else None
-
-    def checkpoints(self) -> Iterator[tuple[int, str]]:
-        """Size and note of every stored checkpoint, smallest first, as they stand."""
-        size = -1
-        while True:
-            rows = self._select("SELECT size, note FROM checkpoints WHERE size > ? ORDER BY size LIMIT ?", size, _CHUNK)
-            for size, note in rows:
-                yield size, str(note)
-            if len(rows) < _CHUNK:
-                return
-
-    def policy(self) -> str | None:
-        """Hex digest of the policy that the last `policy` entry names, None if there is none."""
-        ((index,),) = self._select("SELECT max(idx) FROM policies")
-        return None if index is None else parse_statement(self.entry(index)).policy
-
-    def inclusion_proof(self, index: int, size: int) -> tuple[bytes, ...]:
-        """Audit path of an entry in the tree of the first `size` entries, leaf side first.
-
-        Raises:
-            InclusionError: there is no such entry in a tree of that size.
-            ConsistencyError: the log has no such tree.
-        """
-        return self._run(lambda db: inclusion_proof(index, size, lambda level, at: _node(db, level, at)))
-
-    def consistency_proof(self, old: int, new: int) -> tuple[bytes, ...]:
-        """Proof that the tree of `old` entries is the beginning of that of `new`.
-
-        Raises:
-            ConsistencyError: the log has no such trees, or old is larger than new.
-        """
-        return self._run(lambda db: consistency_proof(old, new, lambda level, at: _node(db, level, at)))
-
-    def _refresh(self, db: sqlite3.Connection) -> Frontier:
-        """Take in what others wrote; gives the frontier of the log as it now is.
-
-        Raises:
-            ConsistencyError: the log no longer contains the one that this process knows.
-        """
-        row = db.execute("SELECT idx, nodes FROM entries ORDER BY idx DESC LIMIT 1").fetchone()
-        last = None if row is None else _bytes(row[1])
-        if last == self._last:
-            return self._frontier
-        size, known = 0 if row is None else row[0] + 1, self._frontier
-        if size < known.size:
-            raise ConsistencyError("log-went-back", f"the log went back from {known.size} to {size} entries", _VERIFY)
-        if range_root(0, known.size, lambda level, at: _node(db, level, at)) != known.root():
-            raise ConsistencyError("log-rewritten", "the log was rewritten while it was open", _VERIFY)
-        peaks, start = [], 0
-        for level in reversed(range(size.bit_length())):
-            if size >> level & 1:
-                peaks.append(_node(db, level, start >> level))
-                start += 1 << level
-        self._frontier, self._last = Frontier(size, peaks), last
-        return self._frontier
-
-    # --- the connection ----------------------------------------------------------------------------------------------
-
     def _connect(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.RLock()
-        self._db = connect(self._path, readonly=self._readonly)
-
-    def _run(self, act: Callable[[sqlite3.Connection], T]) -> T:
-        """Do something with the connection, in this thread and this process alone; again while others are writing."""
-        if self._pid != os.getpid():
-            _ABANDONED.append(self._db)
-            self._connect()
-        with self._lock:
-            return patiently(self._path, lambda: act(self._db))
-
-    def _select(self, query: str, *values: object) -> list[Any]:
-        return self._run(lambda db: db.execute(query, values).fetchall())
+        super()._connect()
+        self._group = Group(self._lock, self._commit)
 
 
-_VERIFY = "keep a copy of the log, then run `qnb verify`"
-
-
-def _node(db: sqlite3.Connection, level: int, index: int) -> bytes:
-    """Hash of the perfect subtree (level, index): in the row of its last entry."""
-    row = db.execute(
-        "SELECT substr(nodes, ?, ?) FROM entries WHERE idx = ?",
-        (HASH_SIZE * level + 1, HASH_SIZE, ((index + 1) << level) - 1),
-    ).fetchone()
-    node = b"" if row is None else _bytes(row[0])
-    if len(node) != HASH_SIZE:
-        raise ConsistencyError(
-            "missing-hash", f"the log has no entry {((index + 1) << level) - 1}, or not its hashes", _VERIFY
-        )
-    return node
-
-
-def _bytes(value: object) -> bytes:
-    """A column that an editor may have turned into text is still compared byte for byte."""
-    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+def _is_indexed(entry: bytes) -> bool:
+    return is_policy_entry(entry) or is_key_entry(entry)

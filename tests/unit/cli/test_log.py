@@ -85,7 +85,7 @@ def test_table_and_page_are_readable(home: Path) -> None:
     page = run("log", "show", "4").output
     assert "entry 4: decision  denied" in page
     assert "because" in page
-    assert "entry 2: execution failed" in run("log", "show", "1").output
+    assert "execution failed, after the decision in entry 1" in run("log", "show", "1").output
 
 
 def test_page_as_json_is_the_statement_byte_for_byte(home: Path) -> None:

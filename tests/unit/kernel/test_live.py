@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
 
 from qnb.errors import LabelError, QnbError, SealError, StorageError
 from qnb.kernel.cell import Cell
-from qnb.kernel.live import LiveOutput
+from qnb.kernel.live import LiveOutput, Publisher
 from qnb.model import Label
 
 
@@ -132,3 +134,29 @@ def test_refused_cell_shows_nothing(bench) -> None:
     bench.live.advance()
     assert bench.live.close("failed") is None
     assert bench.shown == []
+
+
+def test_task_waits_for_a_quiet_moment_and_the_end_waits_for_no_task() -> None:
+    """Not while outputs move; at the latest when the process ends."""
+    publisher = Publisher(lambda: 100.0)
+    done: list[str] = []
+    publisher.later(lambda: done.append("one"))
+    publisher.later(lambda: done.append("two"))
+    assert done == []
+    publisher.flush()
+    assert done == ["one", "two"]
+    publisher.flush()
+    assert done == ["one", "two"]
+
+
+def test_task_is_done_by_the_output_thread_once_it_is_quiet() -> None:
+    """Without anybody waking it: the cell that left the task behind pays nothing for it."""
+    publisher, done = Publisher(time.monotonic), threading.Event()
+
+    class Silent:
+        def due(self) -> None:
+            return None
+
+    publisher.watch(Silent())  # type: ignore[arg-type]
+    publisher.later(done.set)
+    assert done.wait(20)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from qnb.core.checkpoint import generate_signer, verify_checkpoint
+from qnb.core.audit import audit_log
+from qnb.core.checkpoint import Checkpoint, Signer, generate_signer, sign_checkpoint, verify_checkpoint
 from qnb.core.digester import Digester
 from qnb.core.merkle import leaf_hash, root, verify_consistency, verify_inclusion
 from qnb.core.statement import Context, encode, policy_statement
+from qnb.core.witness import generate_witness, verify_cosignature
 from qnb.errors import ConfigError, ConsistencyError, InclusionError, StorageError
 from qnb.model import Assurance, Label, Principal
 from qnb.store.log import Log, database
@@ -367,3 +370,139 @@ def test_closed_log_raises_our_error(path: Path) -> None:
     log.close()
     with pytest.raises(StorageError):
         log.append([entry(0)])
+
+
+# --- several threads, one commit --------------------------------------------------------------------------------------
+
+
+def test_appends_that_wait_for_a_turn_share_one_commit(path: Path) -> None:
+    """While one commit is made the others gather; each gets its own indices, its evaluations beside its entry."""
+    with Log.open(path, SIGNER) as log:
+        log.append([entry(0)])
+        commits: list[str] = []
+        log._db.set_trace_callback(lambda sql: commits.append(sql) if sql.startswith(("COMMIT", "INSERT")) else None)
+        found: dict[int, list[int]] = {}
+        started = threading.Barrier(9)
+
+        def work(number: int) -> None:
+            started.wait()
+            lines = [b"1", b"2"] if number == 3 else None
+            found[number] = log.append([b"%d a" % number, b"%d b" % number], evaluations=lines)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        with log._lock:  # whoever has the turn
+            for thread in threads:
+                thread.start()
+            started.wait()
+            while len(log._group._waiting) < 8:
+                threading.Event().wait(0.001)
+        for thread in threads:
+            thread.join()
+        assert commits.count("COMMIT") == 1
+        for number, (first, second) in found.items():
+            assert (log.entry(first), log.entry(second)) == (b"%d a" % number, b"%d b" % number)
+        assert log.evaluations(found[3][1]) == [b"1", b"2"]
+        assert log.root() == root(leaf_hash(body) for body in log.entries())
+
+
+def test_commit_that_fails_fails_for_all_that_it_was_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is told that an entry is recorded which is not."""
+    with Log.open(path) as log:
+        log.append([entry(0)])
+        (pages,) = log._db.execute("PRAGMA page_count").fetchone()
+        log._db.execute(f"PRAGMA max_page_count={pages}")
+        errors: list[str] = []
+
+        def work() -> None:
+            try:
+                log.append([b"x" * 100_000])
+            except StorageError as error:
+                errors.append(error.code)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == ["disk-full"] * 4
+        assert log.size == 1
+
+
+# --- versions ---------------------------------------------------------------------------------------------------------
+
+VERSION_1 = Path(__file__).parents[2] / "vectors" / "log_v1.db"
+VERSION_1_SIGNER = Signer("example.org/log", b"\x01" * 32, b"\x02" * 32, b"\x03" * 32)
+
+
+def schema(path: Path) -> tuple[int, list[str]]:
+    db = sqlite3.connect(path)
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
+    db.close()
+    return version, tables
+
+
+def test_log_of_version_1_is_read_as_it_is(path: Path) -> None:
+    """A verifier changes nothing, and finds what later versions keep beside the log to be missing."""
+    shutil.copy(VERSION_1, path)
+    before = path.read_bytes()
+    with Log.open(path, readonly=True) as log:
+        assert log.size == 4
+        assert (log.rotations(), log.circuits(1)) == ([], [])
+        report = audit_log(log.rows(), log.checkpoints(), log.evaluations, vkeys=VERSION_1_SIGNER.vkeys)
+        assert (report.held, report.authenticated) == (True, True)
+    assert path.read_bytes() == before
+    assert schema(path)[0] == 1
+
+
+def test_log_of_version_1_is_migrated_when_it_is_opened_for_writing(path: Path) -> None:
+    """In one step, to the schema that a new log has; every entry and checkpoint stays as it was."""
+    shutil.copy(VERSION_1, path)
+    with Log.open(path, readonly=True) as log:
+        rows, notes = list(log.rows()), list(log.checkpoints())
+    with Log.open(path, VERSION_1_SIGNER) as log, Log.open(path, VERSION_1_SIGNER) as again:
+        assert list(log.rows()) == rows
+        assert list(again.checkpoints()) == notes
+        log.save_circuits(1, [(0, b"sealed")])
+        assert again.circuits(1) == [(0, b"sealed")]
+        assert log.append_checkpointed(entry(4), TIME).index == 4
+    Log.open(path.with_name("new.db")).close()
+    assert schema(path) == schema(path.with_name("new.db"))
+
+
+def test_circuits_are_kept_beside_a_decision_once(path: Path) -> None:
+    """By place; a second writer changes nothing."""
+    with Log.open(path) as log:
+        log.append([entry(0)])
+        log.save_circuits(0, [(1, b"b"), (0, b"a")])
+        log.save_circuits(0, [(1, b"other")])
+        assert log.circuits(0) == [(0, b"a"), (1, b"b")]
+        assert log.circuits(1) == []
+
+
+# --- keys and witnesses -----------------------------------------------------------------------------------------------
+
+
+def test_log_with_other_keys_of_the_same_name_is_refused(path: Path) -> None:
+    """They did not sign its last head, and no entry hands over to them."""
+    with Log.open(path, SIGNER) as log:
+        log.append_checkpointed(entry(0), TIME)
+    with pytest.raises(ConfigError) as caught:
+        Log.open(path, generate_signer(SIGNER.origin))
+    assert caught.value.code == "foreign-key"
+
+
+def test_cosignatures_join_the_head_that_they_are_of(path: Path) -> None:
+    """Once; the log's own lines stay; a head that the log never signed is refused."""
+    witness = generate_witness("witness.example")
+    with Log.open(path, SIGNER) as log:
+        note = log.append_checkpointed(entry(0), TIME).checkpoint
+        head = verify_checkpoint(note, SIGNER.vkeys)
+        lines = witness.cosign(head, TIME)
+        assert log.add_cosignatures(note + lines) is True
+        assert log.add_cosignatures(note + lines) is False
+        stored = log.checkpoint_of(1)
+        assert stored == note + lines
+        assert verify_cosignature(stored, witness.vkeys) == TIME
+        with pytest.raises(ConsistencyError):
+            log.add_cosignatures(sign_checkpoint(Checkpoint(SIGNER.origin, 1, b"\x01" * 32), SIGNER, TIME) + lines)

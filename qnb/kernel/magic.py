@@ -19,6 +19,7 @@ from qnb.errors import ConfigError, PolicyError, QnbError
 from qnb.kernel.cell import Cell
 from qnb.kernel.history import History
 from qnb.kernel.outputs import KernelOutputs, Request
+from qnb.kernel.residue import Residue
 from qnb.kernel.session import Session
 from qnb.kernel.terminal import TerminalOutputs
 from qnb.kernel.transform import LineTransform, Run, TreeCheck, misplaced
@@ -99,7 +100,8 @@ class Guard:
         self.outputs = outputs
         self._shell = shell
         self._runs: dict[str | None, Run] = {}
-        self._history = History(shell, lambda: (run := _RUN.get()) is not None and run.cell.classified)
+        self._history = History(shell, _runs_classified)
+        self._residue = Residue(shell, _runs_classified, self._fail)
 
     def install(self) -> None:
         """Put everything in place."""
@@ -141,6 +143,7 @@ class Guard:
         run = Run(info, cell, None if directive is None else marker)
         if cell.classified:
             self._history.begin_classified()
+            self._residue.begin(cell.label)
         # on a failure from here on the tree's check finds no run and refuses the marker
         self.outputs.open(cell)
         _RUN.set(run)
@@ -156,6 +159,7 @@ class Guard:
         self._runs = {msg_id: open_ for msg_id, open_ in self._runs.items() if open_ is not run}
         if run.cell.classified:
             self._history.end_classified()
+            self._residue.end(run.cell.label, source=run.cell.sealed_source is not None)
         self.outputs.ended(run.cell, result)
 
     # --- %qnb --------------------------------------------------------------------------------------------------------
@@ -185,6 +189,11 @@ class Guard:
         facts = self.session.status()
         width = max(len(name) for name in facts)
         return "\n".join(f"{name.replace('_', ' '):<{width}}  {_spell(value)}" for name, value in facts.items())
+
+
+def _runs_classified() -> bool:
+    run = _RUN.get()
+    return run is not None and run.cell.classified
 
 
 @no_var_expand

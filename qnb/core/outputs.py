@@ -176,10 +176,10 @@ def _weigh(value: Any) -> int:
 class Pace:
     """When the next version of a growing output may be published.
 
-    Three brakes. Versions come further apart the longer the cell runs. A version waits while the earlier ones weigh more
-    than the output itself now does, so that all live versions together stay within twice the size of the largest: small
-    outputs are exempt up to `slack` bytes and a trickle afterwards, so that a progress bar goes on moving. And making
-    versions takes at most `load` of the time, because the cell waits for it.
+    Three brakes. Versions come further apart the longer the cell runs. A version waits while the earlier ones weigh
+    more than the output itself now does, so that all live versions together stay within twice the size of the largest:
+    small outputs are exempt up to `slack` bytes and a trickle afterwards, so that a progress bar goes on moving. And
+    making versions takes at most `load` of the time, because the cell waits for it.
 
     Attributes:
         start: when the output began, in seconds.

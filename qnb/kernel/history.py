@@ -35,6 +35,8 @@ class History:
         self._manager = shell.history_manager
         self._store_inputs = self._manager.store_inputs
         self._store_output = self._manager.store_output
+        self._quiet = shell.displayhook.quiet
+        self._ends_quietly = False
         self._log = shell.logger.log
         self._log_write = shell.logger.log_write
 
@@ -42,14 +44,20 @@ class History:
         """Take the place of the methods that store."""
         self._manager.store_inputs = self.store_inputs
         self._manager.store_output = self.store_output
+        self._shell.displayhook.quiet = self.quiet
         self._shell.logger.log = self.log
         self._shell.logger.log_write = self.log_write
 
     def store_inputs(self, line_num: int, source: str, source_raw: str | None = None) -> None:
         """As HistoryManager.store_inputs: `history.sqlite`, `In` and `_i`."""
         if self._withheld(source if source_raw is None else source_raw):
+            self._ends_quietly = self._shell.displayhook.semicolon_at_end_of_expression(source)
             source = source_raw = PLACEHOLDER
         self._store_inputs(line_num, source, source_raw)
+
+    def quiet(self) -> bool:
+        """As DisplayHook.quiet, which looks for the `;` of this cell in the history."""
+        return bool(self._ends_quietly if self._classified() else self._quiet())
 
     def store_output(self, line_num: int) -> None:
         """As HistoryManager.store_output: `history.sqlite`, where outputs are kept there."""

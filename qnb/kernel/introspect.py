@@ -1,11 +1,10 @@
-"""What a front end asks about the variables of a kernel that holds classified ones: completion, help, expressions beside
-a cell, the debugger.
+"""What a front end asks about the variables of a kernel that holds classified ones: completions, help, values.
 
-Enters: requests that read live objects. Leaves: answers made of code (names that were written, members of modules and of
-imported classes, keywords, paths) once anything in the kernel is classified; until then the kernel's own.
+Enters: requests that read live objects. Leaves: answers made of code (names that were written, members of modules and
+of imported classes, keywords, paths) once anything in the kernel is classified; until then the kernel's own.
 Never: a value, a key or a name that only data knows. What a completion offers is typed into the next cell's source and
 saved in clear; what a variable explorer shows was opened by nobody and recorded nowhere.
-Spec: Jupyter messaging protocol 5.4 (complete, inspect, debug requests); Debug Adapter Protocol.
+Spec: Jupyter messaging protocol 5.4 (complete, inspect, user expressions, debug); Debug Adapter Protocol.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Any, NoReturn, Protocol
 from IPython.core.magic import no_var_expand
 
 from qnb.core.directive import Directive, directive_line, parse_directive
+from qnb.core.source import hidden_source_error, is_hidden
 from qnb.errors import ConfigError, PolicyError, QnbError
 from qnb.kernel.cell import Cell
 from qnb.kernel.history import History
@@ -131,6 +132,8 @@ class Guard:
                 directive = parse_directive(marker)
             except QnbError as error:
                 refused = error
+        if is_hidden(info.raw_cell):
+            refused = hidden_source_error("the cell")
         cell = self.session.open_cell(
             info.raw_cell,
             directive,
@@ -140,6 +143,8 @@ class Guard:
         )
         if refused is not None:
             cell.refused = refused
+        if request.seal_source or (directive is not None and directive.seal_source):
+            cell.sealed_source = info.raw_cell
         run = Run(info, cell, None if directive is None else marker)
         if cell.classified:
             self._history.begin_classified()
@@ -198,7 +203,7 @@ def _runs_classified() -> bool:
 
 @no_var_expand
 def qsecure(line: str, cell: str) -> None:  # noqa: ARG001 - a cell magic's signature
-    """Classify the cell: `%%qsecure [LABEL] [--purpose TEXT] [--to GROUP]…`, as its first line.
+    """Classify the cell: `%%qsecure [LABEL] [--purpose TEXT] [--to GROUP]… [--seal-source]`, as its first line.
 
     Its outputs are sealed and its circuits decided at that label. Without a label the policy's own for cells is meant.
     This function is only reached where the line does not count.

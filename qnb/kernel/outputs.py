@@ -56,6 +56,7 @@ class Request:
 
     msg_id: str | None
     notebook_id: str | None
+    seal_source: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -122,8 +123,11 @@ class KernelOutputs:
         header = parent.get("header") or {}
         if header.get("msg_type") != "execute_request":
             return None
-        notebook = ((parent.get("metadata") or {}).get("qnb") or {}).get("notebook")
-        return Request(header["msg_id"], notebook if isinstance(notebook, str) else None)
+        asked = (parent.get("metadata") or {}).get("qnb") or {}
+        notebook = asked.get("notebook")
+        return Request(
+            header["msg_id"], notebook if isinstance(notebook, str) else None, asked.get("seal_source") is True
+        )
 
     def open(self, cell: Cell) -> None:
         """Route what the cell's request causes, from here on."""
@@ -217,25 +221,25 @@ class KernelOutputs:
             return self._with(message, self._reply(route, content))
         if self._is_clear(route) and content.get("comm_id") not in self._comms:
             return message
-        if kind == "debug_event":
-            told = scrub_event(content)
-            return None if told is None else self._with(message, told)
-        if kind == "input_request":
-            return self._with(message, {"prompt": _PROMPT, "password": True})
-        if kind.endswith("_reply"):
-            return self._with(message, {"status": "error", **_plain(_SEALED, traceback=False)})
+        self._keep(route, kind, content)
+        told = _told(kind, content)
+        return None if told is None else self._with(message, told)
+
+    def _keep(self, route: _Route | None, kind: str, content: dict[str, Any]) -> None:
+        """Take in what a message of a classified cell says; late or unknown, what comes belongs to the last one."""
         if kind == "comm_open":
             self._comms.add(str(content.get("comm_id")))
         elif kind == "comm_close":
             self._comms.discard(str(content.get("comm_id")))
         live = None if route is None else route.live or self._last
-        if live is not None and kind in _OUTPUTS:
+        if live is None:
+            return
+        if kind in _OUTPUTS:
             self._gather(live, kind, content)
-        elif live is not None and kind in ("comm_open", "comm_msg"):
+        elif kind in ("comm_open", "comm_msg"):
             live.widgets.heard(content)
             if live.refresh():
                 self._publisher.watch(live)
-        return None
 
     def _is_clear(self, route: _Route | None) -> bool:
         if route is None:
@@ -338,6 +342,15 @@ class KernelOutputs:
         passed = self._route(message)
         if passed is not None:
             self._send(thread, passed, ident=ident)
+
+
+def _told(kind: str, content: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a client is told in the place of a message that may not pass; None for nothing."""
+    if kind == "input_request":
+        return {"prompt": _PROMPT, "password": True}
+    if kind == "debug_event":
+        return scrub_event(content)
+    return {"status": "error", **_plain(_SEALED, traceback=False)} if kind.endswith("_reply") else None
 
 
 def _said_by_us(live: LiveOutput, ename: Any, evalue: Any) -> QnbError | None:

@@ -295,6 +295,7 @@ class Session:
             notebook=cell.notebook_id,
             cell=cell.cell_id,
             purpose=cell.purpose,
+            source=cell.sealed_source,
         )
         # an output may hold numpy's numbers or a date: sealed it is what it would have been in clear
         from jupyter_client.jsonutil import json_default

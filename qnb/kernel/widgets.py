@@ -1,7 +1,7 @@
 """Widgets of one classified cell: they become text.
 
 Enters: what the cell displays, and what its widgets say over comms. Leaves: the displays without a view (no front end
-ever hears of the model that it names), their texts as the widgets stand now, and the area that an Output widget catches.
+ever hears of the model that it names), their texts as the widgets stand, and the area that an Output widget catches.
 Never: sends a widget's state, or raises because of a widget.
 Spec: docs/reference/widgets.md; the widget messaging protocol 2.1 of ipywidgets.
 """
@@ -67,19 +67,21 @@ class Widgets:
         self._refreshing = True
         try:
             for model, (display_id, before) in list(self._shown.items()):
-                widget = instances.get(model)
-                if widget is None:  # closed, so it stays as it was
-                    continue
-                try:
-                    text = pretty(widget)
-                except Exception:  # noqa: BLE001 - the user's own class
-                    continue
-                text = text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+                text = _describe(instances.get(model), before)
                 if text != before:
                     self._shown[model] = (display_id, text)
                     yield {"data": {"text/plain": text}, "metadata": {}, "transient": {"display_id": display_id}}
         finally:
             self._refreshing = False
+
+
+def _describe(widget: Any, before: str) -> str:
+    """The text of a widget; of one that was closed, or has none (a class of the user's), the text before."""
+    try:
+        text = before if widget is None else str(pretty(widget))
+    except Exception:  # noqa: BLE001 - whatever such a class raises
+        return before
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
 def _area(model: str) -> str:

@@ -37,6 +37,7 @@ class History:
         self._store_output = self._manager.store_output
         self._quiet = shell.displayhook.quiet
         self._ends_quietly = False
+        self._logs_classified = False  # whether the log stands behind the source of a classified cell
         self._log = shell.logger.log
         self._log_write = shell.logger.log_write
 
@@ -71,9 +72,12 @@ class History:
         self._log(line_mod, line_ori)
 
     def log_write(self, data: str, kind: str = "input") -> None:
-        """As Logger.log_write: `%logstart -o`."""
-        if kind != "output" or not self._classified():
-            self._log_write(data, kind)
+        """As Logger.log_write: `%logstart -o`, which begins with what is in `In` and `Out` by then."""
+        if kind != "output":
+            self._logs_classified = data.strip() == PLACEHOLDER
+        elif self._logs_classified or self._classified():
+            return
+        self._log_write(data, kind)
 
     def begin_classified(self) -> None:
         """Gather no output in memory from here on.

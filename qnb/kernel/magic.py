@@ -107,6 +107,7 @@ class Guard:
     def install(self) -> None:
         """Put everything in place."""
         self._history.install()
+        self._residue.install()
         self.outputs.install()
         self._shell.input_transformers_cleanup.insert(0, LineTransform(_RUN.get))
         self._shell.ast_transformers.insert(0, TreeCheck(_RUN.get))

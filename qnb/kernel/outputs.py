@@ -192,7 +192,8 @@ class KernelOutputs:
         metadata: dict[str, Any] | None = None,
     ) -> Any:
         """As jupyter_client's Session.send; what may not pass is gathered, replaced or dropped."""
-        if not self._routes and msg_or_type != "execute_input":
+        to_itself = stream is not None and stream is self._kernel.debug_shell_socket  # to start the debugger
+        if to_itself or (not self._routes and msg_or_type != "execute_input"):
             return self._send(stream, msg_or_type, content, parent, ident, buffers, track, header, metadata)
         if not isinstance(msg_or_type, dict):
             msg_or_type = self._wire.msg(msg_or_type, content, parent, header, metadata)

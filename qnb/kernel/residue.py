@@ -8,7 +8,6 @@ Never: touches the user's own variables, `_` and `Out[]` among them: label flow 
 from __future__ import annotations
 
 import contextlib
-import functools
 import linecache
 import sys
 from collections.abc import Callable
@@ -34,17 +33,18 @@ class Residue:
         self._shell = shell
         self._classified = classified
         self._fail = fail
+        self._find = shell.magics_manager.find
         self._kept: tuple[Label, dict[str, Any]] | None = None
+
+    def install(self) -> None:
+        """Take the place of what finds the magics."""
+        self._shell.magics_manager.find = self.find
 
     def begin(self, label: Label) -> None:
         """A classified cell begins: give back the error of the one before it, if that carried the same label."""
         if self._kept is not None and self._kept[0] == label:
             for name, value in self._kept[1].items():
                 setattr(sys, name, value)
-        magics = self._shell.magics_manager.magics["line"]
-        for name in _WRITING:
-            if name in magics and not hasattr(magics[name], "_qnb_guarded"):
-                magics[name] = self._guarded(name, magics[name])
 
     def end(self, label: Label, *, source: bool) -> None:
         """A classified cell has ended.
@@ -69,18 +69,14 @@ class Residue:
                 if number in (count - 1, count):
                     linecache.cache.pop(name, None)
 
-    def _guarded(self, name: str, magic: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(magic)
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            if self._classified():
-                self._fail(
-                    ConfigError(
-                        "writes-in-clear",
-                        f"`%{name}` writes in clear, so a classified cell does not run it",
-                        "seal a file instead: `qnb seal FILE --label LABEL`",
-                    )
+    def find(self, kind: str, name: str) -> Any:
+        """As MagicsManager.find, which every call of a magic goes through."""
+        if name in _WRITING and self._classified():
+            self._fail(
+                ConfigError(
+                    "writes-in-clear",
+                    f"`%{name}` writes in clear, so a classified cell does not run it",
+                    "seal a file instead: `qnb seal FILE --label LABEL`",
                 )
-            return magic(*args, **kwargs)
-
-        guarded._qnb_guarded = True  # type: ignore[attr-defined]  # noqa: SLF001 - ours
-        return guarded
+            )
+        return self._find(kind, name)

@@ -85,7 +85,8 @@ def test_completion_holds_whichever_completer_runs(wire, jedi: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["CANARY", "box", "box.typed", "mine", "row", "Row", "frame", "bound", "table", "frame.to_dict", "row.count"]
+    "code",
+    ["CANARY", "box", "box.typed", "mine", "row", "Row", "frame", "bound", "table", "frame.to_dict", "row.count"],
 )
 @pytest.mark.parametrize("detail", [0, 1])
 def test_help_on_data_is_not_given(wire, code: str, detail: int) -> None:
@@ -211,9 +212,7 @@ def test_source_of_a_classified_cell_is_not_dumped(wire) -> None:
     """The debugger writes what it steps through into a temporary folder."""
     reply = _debug(wire, "dumpCell", {"code": "%%qsecure\nneedle_dumped = 1"})
     assert not reply["success"]
-    assert not [
-        path for path in wire.home.rglob("*.py") if "needle_dumped" in path.read_text(errors="replace")
-    ]
+    assert not [path for path in wire.home.rglob("*.py") if "needle_dumped" in path.read_text(errors="replace")]
 
 
 def test_debug_events_quote_nothing(wire) -> None:

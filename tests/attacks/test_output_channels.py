@@ -67,10 +67,12 @@ _SEALED = {
         "import matplotlib.pyplot as plt\nset_matplotlib_formats('svg')\nmatplotlib.rcParams['svg.fonttype'] = 'none'\n"
         "plt.title(CANARY)\nplt.show()\nset_matplotlib_formats('png')"
     ),
-    "pandas": "import pandas as pd\nframe = pd.DataFrame({CANARY: [1]})\ndisplay(frame)\nframe.style.set_caption(CANARY)",
+    "pandas": "import pandas as pd\nframe = pd.DataFrame({CANARY: [1]})\ndisplay(frame)\nframe.style",
     "plotly": "import plotly.graph_objects as go\nf = go.Figure(go.Bar(x=[CANARY], y=[1]))\nf.show()\nf",
     "circuit": "from qiskit import QuantumCircuit\nc = QuantumCircuit(1, name=CANARY)\nprint(CANARY)\nc.draw()",
-    "in hex and base64": "import base64\nprint(CANARY, CANARY.encode().hex(), base64.b64encode(b'x' + CANARY.encode()))",
+    "in hex and base64": (
+        "import base64\nprint(CANARY, CANARY.encode().hex(), base64.b64encode(b'x' + CANARY.encode()))"
+    ),
     "javascript": "from IPython.display import Javascript\nJavascript(f'console.log({CANARY!r})')",
     "magic javascript": "%%javascript\n// nothing\n",
     "magic html": "%%html\n<b>nothing</b>\n",

@@ -76,7 +76,9 @@ def test_interrupt_that_meets_a_flood_seals_what_there_was(own, canary: str) -> 
     own.client.execute("%%qsecure\nprint(CANARY)\nwhile True: print('x' * 200)")
     own.await_sealed(canary, running=True)
     own.manager.interrupt_kernel()
-    message = own.await_iopub(lambda heard: heard["content"].get("data", {}).get(MIME, {}).get("state") == "interrupted")
+    message = own.await_iopub(
+        lambda heard: heard["content"].get("data", {}).get(MIME, {}).get("state") == "interrupted"
+    )
     assert canary in own.opened(message["content"]["data"][MIME])
     own._heard(own.client.get_shell_msg(timeout=30))
     assert own.must("1").shown == {"execute_result"}
@@ -141,7 +143,7 @@ def test_versions_of_a_cell_that_streams_stay_within_twice_its_size(own) -> None
     for code in (
         "import time\nfor _ in range(60):\n    print('x' * 40_000); time.sleep(0.05)",
         "import time\nfor i in range(12):\n    print('x' * 200_000 * (i % 3), flush=True); time.sleep(0.2)",
-        "import time\nh = display('x', display_id=True)\nfor i in range(40):\n    h.update('y' * 900_000); time.sleep(0.05)",
+        "import time\nh = display('x', display_id=True)\nfor i in range(40): h.update('y' * 900_000), time.sleep(0.05)",
     ):
         reply = own.must(f"%%qsecure\n{code}")
         versions = [

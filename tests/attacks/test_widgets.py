@@ -22,13 +22,17 @@ _SHOWN = {
     ),
     "tqdm.auto": ("from tqdm.auto import tqdm\nfor i in tqdm(range(2), desc=CANARY): pass", "2/2"),
     "tqdm nested": (
-        "from tqdm.notebook import tqdm\nfor i in tqdm(range(2), desc=CANARY):\n"
-        "    for j in tqdm(range(2), leave=False): pass",
+        (
+            "from tqdm.notebook import tqdm\nfor i in tqdm(range(2), desc=CANARY):\n"
+            "    for j in tqdm(range(2), leave=False): pass"
+        ),
         "2/2",
     ),
     "tqdm of pandas": (
-        "from tqdm.notebook import tqdm\nimport pandas as pd\ntqdm.pandas(desc=CANARY)\n"
-        "pd.Series([1, 2]).progress_apply(str);",
+        (
+            "from tqdm.notebook import tqdm\nimport pandas as pd\ntqdm.pandas(desc=CANARY)\n"
+            "pd.Series([1, 2]).progress_apply(str);"
+        ),
         "2/2",
     ),
     "progress": ("import ipywidgets as w\np = w.FloatProgress(description=CANARY)\ndisplay(p)\np.value = 75.0", "75.0"),
@@ -39,13 +43,17 @@ _SHOWN = {
         "Label(value='canary",
     ),
     "link": (
-        "import ipywidgets as w\na, b = w.IntSlider(), w.IntSlider()\nw.jslink((a, 'value'), (b, 'value'))\n"
-        "w.link((a, 'max'), (b, 'max'))\na.max = 55\nprint(CANARY)\nw.HBox([a, b])",
+        (
+            "import ipywidgets as w\na, b = w.IntSlider(), w.IntSlider()\nw.jslink((a, 'value'), (b, 'value'))\n"
+            "w.link((a, 'max'), (b, 'max'))\na.max = 55\nprint(CANARY)\nw.HBox([a, b])"
+        ),
         "max=55",
     ),
     "observe": (
-        "import ipywidgets as w\ns = w.IntSlider()\ns.observe(lambda change: print(CANARY, change.new), 'value')\n"
-        "display(s)\ns.value = 42",
+        (
+            "import ipywidgets as w\ns = w.IntSlider()\ns.observe(lambda change: print(CANARY, change.new), 'value')\n"
+            "display(s)\ns.value = 42"
+        ),
         "canary-9f3e51 42",
     ),
     "interact": (
@@ -53,13 +61,17 @@ _SHOWN = {
         "below",
     ),
     "interactive output": (
-        "import ipywidgets as w\ns = w.IntSlider(2)\no = w.interactive_output(lambda x: print(CANARY, x), {'x': s})\n"
-        "w.VBox([s, o])",
+        (
+            "import ipywidgets as w\ns = w.IntSlider(2)\n"
+            "w.VBox([s, w.interactive_output(lambda x: print(CANARY, x), {'x': s})])"
+        ),
         "canary-9f3e51 2",
     ),
     "button": (
-        "import ipywidgets as w\nb = w.Button(description=CANARY)\nb.on_click(lambda _: print(CANARY, 'clicked'))\n"
-        "display(b)\nb.click()",
+        (
+            "import ipywidgets as w\nb = w.Button(description=CANARY)\nb.on_click(lambda _: print(CANARY, 'clicked'))\n"
+            "display(b)\nb.click()"
+        ),
         "clicked",
     ),
     "output": ("import ipywidgets as w\no = w.Output()\ndisplay(o)\nwith o: print(CANARY); display(CANARY)", "canary"),
@@ -71,7 +83,10 @@ _SHOWN = {
         "import ipywidgets as w\no = w.Output()\no.append_stdout(CANARY)\no.append_display_data(CANARY)\no",
         "canary",
     ),
-    "output error": ("import ipywidgets as w\no = w.Output()\nwith o: raise ValueError(CANARY)\ndisplay(o)", "ValueError"),
+    "output error": (
+        "import ipywidgets as w\no = w.Output()\nwith o: raise ValueError(CANARY)\ndisplay(o)",
+        "ValueError",
+    ),
     "closed": ("import ipywidgets as w\nt = w.Text(value=CANARY)\ndisplay(t)\nt.close()", "canary"),
 }
 
@@ -127,7 +142,8 @@ def test_widget_whose_text_fails_is_shown_as_it_was(wire, canary: str) -> None:
 def test_widgets_of_public_cells_are_not_updated_by_a_classified_one(wire, canary: str) -> None:
     """A bar, a text and an Output widget that the front end already shows stay as they were."""
     shown = wire.must(
-        "import ipywidgets as w\nbar, text, area = w.FloatProgress(), w.Text(), w.Output()\ndisplay(w.VBox([bar, text, area]))"
+        "import ipywidgets as w\nbar, text, area = w.FloatProgress(), w.Text(), w.Output()\n"
+        "display(w.VBox([bar, text, area]))"
     )
     assert "comm_open" in shown.shown
     reply = wire.must(
@@ -145,7 +161,9 @@ def test_front_end_that_touches_a_widget_hears_nothing_back(wire) -> None:
     made = wire.must("slider = w.IntSlider()\ndisplay(slider)\nslider.observe(lambda change: print(hidden), 'value')")
     wire.must("%%qsecure\nhidden = CANARY")
     model = next(
-        content["comm_id"] for content in made.of("comm_open") if content["data"]["state"]["_model_name"] == "IntSliderModel"
+        content["comm_id"]
+        for content in made.of("comm_open")
+        if content["data"]["state"]["_model_name"] == "IntSliderModel"
     )
     message = wire.client.session.msg(
         "comm_msg", {"comm_id": model, "data": {"method": "update", "state": {"value": 7}, "buffer_paths": []}}

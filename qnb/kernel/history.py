@@ -6,6 +6,8 @@ Never: touches what is stored of other cells, nor `Out[]` and `_`, which are the
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,16 @@ class _Closed(dict[int, list[Any]]):
 
     def __missing__(self, key: int) -> list[Any]:
         return []
+
+
+def _stop_gathering(stream: Any) -> None:
+    """Take IPython's gathering out of a stream's `write`, until it does so itself at the end of the cell.
+
+    What it gathers is forgotten anyway, and that costs as much as the printing.
+    """
+    write = getattr(stream, "__dict__", {}).get("write")
+    if write is not None and getattr(write, "__qualname__", None) == "InteractiveShell._tee.<locals>.write":
+        stream.write = inspect.getclosurevars(write).nonlocals["original_write"]
 
 
 class History:
@@ -87,6 +99,8 @@ class History:
         """
         if not isinstance(self._manager.outputs, _Closed):
             self._manager.outputs = _Closed(self._manager.outputs)
+        for stream in (sys.stdout, sys.stderr):
+            _stop_gathering(stream)
 
     def end_classified(self) -> None:
         """Drop the result and the error that were kept of the cell that has ended, for history requests."""

@@ -63,6 +63,12 @@ class LiveOutput:
         """Whether the final version was made."""
         return self._state is not None
 
+    @property
+    def size(self) -> int:
+        """About how many bytes are gathered."""
+        with self._gathering:
+            return self._gathered.size
+
     def gather(self, kind: str, content: Mapping[str, Any]) -> bool:
         """Take in one output message; True when a new version became due by it."""
         area, content = self.widgets.area, self.widgets.plain(content)

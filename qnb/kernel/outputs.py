@@ -45,6 +45,7 @@ _REPLIES = frozenset(
 )  # fmt: skip
 _LONG = 1 << 16  # characters of a ciphertext
 _KEPT = 8  # closed cells whose outputs are kept, to be sealed again with what comes late
+_KEPT_SIZE = 32 << 20  # bytes of them, the last cell's aside
 _REMEMBERED = 4096  # parents; the oldest are unknown again
 _SEALED = SealedError("sealed", "the cell failed; its error is sealed with its output")
 _PROMPT = "input for a sealed cell: "
@@ -317,9 +318,11 @@ class KernelOutputs:
         """Keep the outputs of the last few cells only; what still comes of older ones joins the last sealed cell."""
         with self._lock:
             self._closed.append(route)
-            if len(self._closed) > _KEPT:
+            sizes = [0 if each.live is None else each.live.size for each in self._closed]
+            while len(sizes) > _KEPT or sum(sizes[:-1]) > _KEPT_SIZE:
                 old = self._closed.popleft()
                 old.live, old.revoked = None, True
+                del sizes[0]
 
     # --- around send -------------------------------------------------------------------------------------------------
 

@@ -195,10 +195,15 @@ class Publisher:
                 now = self._clock()
                 if not times or min(times) > now:
                     nap = min(min(times) - now, _NAP) if times else None
+                    due.clear()  # who sleeps must keep no output in memory
                     self._asleep_until = None if nap is None else now + nap
                     self._wake.wait(nap)
                     self._asleep_until = None
                     continue
-            for live, time in due.items():
-                if time is not None and time <= now:
-                    live.advance()
+            _advance(due, now)
+
+
+def _advance(due: Mapping[LiveOutput, float | None], now: float) -> None:
+    for live, time in due.items():
+        if time is not None and time <= now:
+            live.advance()

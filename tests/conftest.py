@@ -1,4 +1,7 @@
-"""What tests of more than one room use: accounts with homes of their own, and a real Jupyter server."""
+"""What tests of more than one room use: accounts with homes of their own, and a real Jupyter server.
+
+Hypothesis gives the same examples each time and looks at no clock: a busy machine is no counterexample.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, settings
 
 from qnb.cli.main import cli
 from qnb.core.card import render_html, render_text
@@ -35,6 +39,9 @@ from qnb.store.authority import Authority
 from qnb.store.config import init_home, load_policy
 from qnb.store.keys import load_identities
 from qnb.store.log import Log
+
+settings.register_profile("qnb", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("qnb")
 
 
 @dataclass

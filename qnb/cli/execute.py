@@ -2,7 +2,7 @@
 
 Enters: a notebook file. Leaves: another notebook file whose classified outputs are ciphertext, written atomically, also
 after a failure or Ctrl-C. Never: widget state (nbclient would save it in clear), a stale output of a cell that did not
-run, the text of a classified cell's error, an edit of the input file.
+run, the text of a classified cell's error, a source that was to be sealed and is not, an edit of the input file.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from qnb.core.directive import directive_line, parse_directive
 from qnb.core.notebook import notebook_id
 from qnb.core.seal.output import MIME
-from qnb.errors import ConfigError, ExecutionError, StorageError
+from qnb.core.source import hidden_source_error, hide_source, is_hidden
+from qnb.errors import ConfigError, ExecutionError, QnbError, StorageError
 from qnb.store.config import ensure_home, home
 from qnb.store.files import write_atomic
 
@@ -43,14 +45,25 @@ _LOAD = "__import__('qnb').load_ipython_extension(get_ipython())"
 @click.option("--kernel", "kernel_name", default=None, help="Kernel to use. Default: the one the notebook names.")
 @click.option("--timeout", type=click.IntRange(min=1), default=None, help="Seconds a cell may take. Default: no limit.")
 @click.option("--allow-errors", is_flag=True, help="Go on after a cell that fails.")
+@click.option("--seal-source", is_flag=True, help="Seal the source of classified cells with their outputs.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of progress.")
 def execute(
-    notebook: Path, output: Path | None, kernel_name: str | None, timeout: int | None, allow_errors: bool, as_json: bool
+    *,
+    notebook: Path,
+    output: Path | None,
+    kernel_name: str | None,
+    timeout: int | None,
+    allow_errors: bool,
+    seal_source: bool,
+    as_json: bool,
 ) -> None:
     """Run NOTEBOOK guarded: qnb is loaded first, classified outputs are sealed, nothing is written in clear.
 
     Exit code 0 when every cell ran, 1 when a cell failed, was denied or was interrupted. A denial that the notebook
     catches is no failure.
+
+    With --seal-source, OUT keeps of a classified cell's source its `%%qsecure` line alone; `qnb unseal` restores it for
+    those who may read the output. A cell asks for that itself with `%%qsecure … --seal-source`.
 
     Example: qnb execute analysis.ipynb -o analysis.sealed.ipynb
     """
@@ -66,13 +79,14 @@ def execute(
     if first_use.recipient is not None:
         # the kernel's own word on this would be lost with the output of the load
         click.echo(f"made an identity: {first_use.identity}; back it up: {first_use.backup}", err=True)
-    run = _Run(nb, notebook.resolve().parent, kernel_name, timeout, allow_errors)
+    run = _Run(nb, notebook.resolve().parent, kernel_name, timeout, allow_errors, seal_source=seal_source)
     reporter = _Silent() if as_json else _reporter(run.total)
     try:
         with reporter:
             asyncio.run(run.run(reporter))
     finally:
         if run.guarded:
+            run.hide_sources()
             write_atomic(target, (nbformat.writes(nb) + "\n").encode(), mode=0o600)
     if as_json:
         click.echo(json.dumps({"notebook": nb.metadata["qnb"]["id"], "output": str(target), "cells": run.results}))
@@ -96,7 +110,9 @@ def _load(path: Path) -> Any:
             "not-a-notebook", f"`{path}` is not a notebook", "name a file in the nbformat 4 form"
         ) from None
     nb.nbformat_minor = max(nb.nbformat_minor, 5)
-    for cell in nb.cells:
+    for number, cell in enumerate(nb.cells, 1):
+        if cell.cell_type == "code" and is_hidden(cell.source):
+            raise hidden_source_error(f"cell {number}")
         cell.setdefault("id", uuid.uuid4().hex[:8])
         if cell.cell_type == "code":
             # a cell that will not run must not keep what an earlier, perhaps unguarded, run left in it
@@ -115,6 +131,7 @@ class _Client(AsyncKernelClient):
 
     cell_id: str | None = None
     notebook_id: str | None = None
+    seal_source: bool = False
 
     def execute(
         self,
@@ -133,7 +150,8 @@ class _Client(AsyncKernelClient):
             "allow_stdin": False if allow_stdin is None else allow_stdin,
             "stop_on_error": stop_on_error,
         }
-        metadata = {"cellId": self.cell_id, "qnb": {"notebook": self.notebook_id}}
+        own = {"notebook": self.notebook_id, "seal_source": self.seal_source}
+        metadata = {"cellId": self.cell_id, "qnb": own}
         msg = self.session.msg("execute_request", content, metadata=metadata)
         self.shell_channel.send(msg)
         return str(msg["header"]["msg_id"])
@@ -142,8 +160,11 @@ class _Client(AsyncKernelClient):
 class _Run:
     """One guarded run of a notebook: its state, and what became of each cell."""
 
-    def __init__(self, nb: Any, folder: Path, kernel: str | None, timeout: int | None, allow_errors: bool) -> None:
+    def __init__(
+        self, nb: Any, folder: Path, kernel: str | None, timeout: int | None, allow_errors: bool, *, seal_source: bool
+    ) -> None:
         self.nb = nb
+        self._seal_source = seal_source
         self.results: list[dict[str, Any]] = []
         self.failure: str | None = None
         self.guarded = False  # before that nothing ran that would be worth a file
@@ -190,6 +211,7 @@ class _Run:
     async def _guard(self) -> None:
         client, kernel = self._client, self._kernel
         kernel.notebook_id = self.nb.metadata["qnb"]["id"]
+        kernel.seal_source = self._seal_source
         info = await client.async_wait_for_reply(kernel.kernel_info())
         self.nb.metadata["language_info"] = info["content"]["language_info"] if info else {}
         reply = await client.async_wait_for_reply(kernel.execute(_LOAD, store_history=False))
@@ -232,6 +254,25 @@ class _Run:
         # nbclient raises for a failure that neither --allow-errors nor the cell's tag `raises-exception` expects
         return self.failure is None
 
+    def hide_sources(self) -> None:
+        """Put a placeholder for each source that is sealed with its output, or that was to be and is not."""
+        sealing = False  # from the first classified cell on, one that did not run might have been one
+        for cell in self.nb.cells:
+            if not _runs(cell):
+                continue
+            bundles = [output.data[MIME] for output in cell.outputs if MIME in output.get("data", {})]
+            sealed = any(bundle.get("source") == "sealed" for bundle in bundles)
+            line = directive_line(cell.source)
+            sealing = sealing or bool(bundles) or line is not None
+            asked = self._seal_source and (bool(bundles) or line is not None or (sealing and cell.id not in self._ran))
+            if sealed or asked or _asks_to_seal(line):
+                cell.source = hide_source(cell.source, sealed=sealed)
+                cell.metadata.setdefault("qnb", nbformat.NotebookNode())["source"] = "sealed" if sealed else "left out"
+
+    @property
+    def _ran(self) -> set[str]:
+        return {str(result["cell"]) for result in self.results}
+
     def _interrupt(self) -> None:
         self._interrupted = True
         manager = self._client.km
@@ -241,6 +282,13 @@ class _Run:
 
 def _runs(cell: Any) -> bool:
     return cell.cell_type == "code" and bool(cell.source.strip())
+
+
+def _asks_to_seal(line: str | None) -> bool:
+    try:
+        return line is not None and parse_directive(line).seal_source
+    except QnbError:  # it was refused, and may have meant it
+        return line is not None and "--seal-source" in line
 
 
 def _states(cell: Any) -> list[str]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from qnb.errors import ConfigError, LabelError
 
-USAGE = "%%qsecure [LABEL] [--purpose TEXT] [--to GROUP]…"
+USAGE = "%%qsecure [LABEL] [--purpose TEXT] [--to GROUP]… [--seal-source]"
 
 _LINE = re.compile(r"%%qsecure(?=\s|$)")
 _ANYWHERE = re.compile(r"^[ \t]*%%qsecure\b", re.MULTILINE)
@@ -27,11 +27,13 @@ class Directive:
         label: as written, `restricted//phi`; None for a bare `%%qsecure`, which the scheme gives a meaning.
         purpose: why, in words; None when not given.
         to: further groups or recipients, in the order given.
+        seal_source: whether the cell's source is to be sealed with its output.
     """
 
     label: str | None = None
     purpose: str | None = None
     to: tuple[str, ...] = ()
+    seal_source: bool = False
 
 
 def directive_line(cell: str) -> str | None:
@@ -65,10 +67,13 @@ def parse_directive(line: str) -> Directive:
         raise ConfigError("unbalanced-quote", "a quote in the `%%qsecure` line is not closed", USAGE) from None
     labels: list[str] = []
     options: dict[str, list[str]] = {"--purpose": [], "--to": []}
+    seal_source = False
     words.reverse()
     while words:
         word = words.pop()
-        if word.startswith("-"):
+        if word == "--seal-source":
+            seal_source = True
+        elif word.startswith("-"):
             option, equals, value = word.partition("=")
             if option not in options:
                 raise ConfigError("unknown-option", f"`%%qsecure` has no option `{option}`", USAGE)
@@ -82,7 +87,7 @@ def parse_directive(line: str) -> Directive:
     if len(options["--purpose"]) > 1:
         raise ConfigError("repeated-option", "`--purpose` is given twice", USAGE)
     purpose = options["--purpose"][0] if options["--purpose"] else None
-    return Directive(_only_label(labels), purpose, tuple(options["--to"]))
+    return Directive(_only_label(labels), purpose, tuple(options["--to"]), seal_source)
 
 
 def _only_label(words: list[str]) -> str | None:

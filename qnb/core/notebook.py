@@ -14,6 +14,7 @@ from typing import Any
 
 from qnb.core.seal.output import MIME, OutputHeader, SealedOutput, open_output, parse_bundle
 from qnb.core.seal.recipient import Identity
+from qnb.core.source import is_hidden
 from qnb.core.statement import source_digest
 from qnb.errors import ConfigError, QnbError, SealError, TamperedError
 
@@ -21,6 +22,7 @@ _FINDINGS = {
     "running": "the output is a live update: the cell had not ended when the notebook was saved",
     "unrecorded": "the output carries no entry of a log",
     "source-edited": "the cell's source was edited after it ran",
+    "source-missing": "the cell's source was left out of the notebook, and is not sealed with the output either",
     "unbound": "the output carries no notebook or cell id, so that a move cannot be noticed",
 }
 
@@ -34,7 +36,8 @@ class Opened:
         sealed: as parsed; None when it does not parse.
         header: what was sealed with it; None when it did not open.
         error: why it did not open; None when it did.
-        findings: codes of what the reader should know: `running`, `unrecorded`, `source-edited`, `unbound`.
+        findings: codes of what the reader should know: `running`, `unrecorded`, `source-edited`, `source-missing`,
+            `unbound`.
     """
 
     cell_index: int
@@ -144,8 +147,8 @@ def open_notebook(
 
     Returns:
         A new notebook, which shares what did not change, with every output that opened replaced by what was in it (its
-        cell's `metadata.qnb.opened` then holds the label), and one `Opened` for each sealed output tried. One that does
-        not open stays sealed and says why.
+        cell's `metadata.qnb.opened` then holds the label), every source that was sealed with an output back in its
+        place, and one `Opened` for each sealed output tried. One that does not open stays sealed and says why.
 
     Raises:
         ConfigError: `not-a-notebook`, `notebook-version`, `unknown-cell`.
@@ -155,6 +158,7 @@ def open_notebook(
     report: list[Opened] = []
     opened: dict[int, dict[int, list[dict[str, Any]]]] = {}
     labels: dict[int, str] = {}
+    sources: dict[int, str] = {}
     for each in find_outputs(whole, cell) if found is None else found:
         index, sealed = each.cell_index, each.sealed
         if sealed is None:
@@ -171,22 +175,30 @@ def open_notebook(
         report.append(replace(each, header=header, findings=_findings(sealed, header, cells[index])))
         opened.setdefault(index, {})[each.output_index] = outputs
         labels[index] = header.label
+        if header.source is not None and is_hidden(cell_source(cells[index]) or ""):
+            sources[index] = header.source
     new_cells = [
-        _replace_outputs(old, opened[index], labels[index]) if index in opened else old
+        _replace_outputs(old, opened[index], labels[index], sources.get(index)) if index in opened else old
         for index, old in enumerate(cells)
     ]
     return {**whole, "cells": new_cells}, report
 
 
-def _replace_outputs(cell: dict[str, Any], opened: dict[int, list[dict[str, Any]]], label: str) -> dict[str, Any]:
+def _replace_outputs(
+    cell: dict[str, Any], opened: dict[int, list[dict[str, Any]]], label: str, source: str | None
+) -> dict[str, Any]:
     outputs: list[Any] = []
     for index, output in enumerate(cell["outputs"]):
         outputs += opened.get(index, [output])
     metadata = cell.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     own = metadata.get("qnb")
-    own = own if isinstance(own, dict) else {}
-    return {**cell, "metadata": {**metadata, "qnb": {**own, "opened": label}}, "outputs": outputs}
+    own = {**own, "opened": label} if isinstance(own, dict) else {"opened": label}
+    opened_cell = {**cell, "metadata": {**metadata, "qnb": own}, "outputs": outputs}
+    if source is not None:
+        own.pop("source", None)
+        opened_cell["source"] = source
+    return opened_cell
 
 
 def _bundles(cells: list[dict[str, Any]]) -> Iterator[tuple[int, int, object]]:
@@ -205,6 +217,8 @@ def _check_place(header: OutputHeader, cell: dict[str, Any], notebook: str | Non
         raise TamperedError("moved-cell", f"the sealed output belongs to cell `{header.cell}`, not to `{here}`")
     if header.notebook is not None and notebook is not None and header.notebook != notebook:
         raise TamperedError("moved-notebook", f"the sealed output belongs to another notebook, `{header.notebook}`")
+    if header.source is not None and source_digest(header.source).hex() != header.source_digest:
+        raise TamperedError("other-source", "the source that is sealed with the output is not the one that gave it")
 
 
 def _findings(sealed: SealedOutput, header: OutputHeader, cell: dict[str, Any]) -> tuple[str, ...]:
@@ -214,7 +228,9 @@ def _findings(sealed: SealedOutput, header: OutputHeader, cell: dict[str, Any]) 
     elif sealed.receipt is None:
         findings.append("unrecorded")
     source = cell_source(cell)
-    if header.source_digest is not None and source is not None and header.source_digest != source_digest(source).hex():
+    if source is not None and is_hidden(source):
+        findings += [] if header.source is not None else ["source-missing"]
+    elif None not in (header.source_digest, source) and header.source_digest != source_digest(source or "").hex():
         findings.append("source-edited")
     if header.notebook is None or header.cell is None:
         findings.append("unbound")

@@ -34,20 +34,31 @@ class OutputAccumulator:
 
     def __init__(self) -> None:
         self._items: list[_Item] = []
+        self._displays: dict[str, list[_Item]] = {}  # by display id
         self._cleared: set[str] = set()
         self._clear_next = False
-        self.size = 0
+        self._areas: dict[str, OutputAccumulator] = {}
+        self._size = 0
 
-    def apply(self, kind: str, content: Mapping[str, Any]) -> bool:
+    @property
+    def size(self) -> int:
+        """About how many bytes the outputs take as JSON."""
+        return self._size + sum(area.size for area in self._areas.values())
+
+    def apply(self, kind: str, content: Mapping[str, Any], area: str | None = None) -> bool:
         """Take in the content of one message.
 
         Args:
             kind: its message type.
             content: as in the protocol.
+            area: the display id of an output area inside the cell's (an Output widget) that the message goes to. What
+                such an area holds stands below its display, and below everything else where that is not shown.
 
         Returns:
             Whether it is an output message; anything else is left out.
         """
+        if area is not None:
+            return self._areas.setdefault(area, OutputAccumulator()).apply(kind, content)
         if kind == "stream":
             self._stream(str(content.get("name", "stdout")), str(content.get("text", "")))
         elif kind in ("display_data", "execute_result"):
@@ -81,6 +92,11 @@ class OutputAccumulator:
                 result.append({**item.output, "text": item.pieces[0]})
             else:
                 result.append(item.output)
+            if item.display_id in self._areas:
+                result += self._areas[item.display_id].outputs()
+        for area in self._areas:
+            if area not in self._displays:
+                result += self._areas[area].outputs()
         return result
 
     def _stream(self, name: str, text: str) -> None:
@@ -91,26 +107,28 @@ class OutputAccumulator:
         if last is None or not last.pieces or last.output["name"] != name:
             last = _Item({"output_type": "stream", "name": name}, _ENTRY)
             self._items.append(last)
-            self.size += _ENTRY
+            self._size += _ENTRY
         last.pieces.append(text)
         last.size += len(text)
-        self.size += len(text)
+        self._size += len(text)
 
     def _add(self, output: dict[str, Any], display_id: str | None = None) -> None:
         self._clear_if_due()
         item = _Item(output, _weigh(output), display_id)
         self._items.append(item)
-        self.size += item.size
+        if display_id is not None:
+            self._displays.setdefault(display_id, []).append(item)
+        self._size += item.size
 
     def _update(self, content: Mapping[str, Any]) -> None:
         display_id = _display_id(content)
-        shown = [item for item in self._items if item.display_id == display_id and display_id is not None]
+        shown = [] if display_id is None else self._displays.get(display_id, [])
         for item in shown:
             new = _rich("display_data", content)
             item.output = {**item.output, "data": new["data"], "metadata": new["metadata"]}
-            self.size -= item.size
+            self._size -= item.size
             item.size = _weigh(item.output)
-            self.size += item.size
+            self._size += item.size
         if not shown and display_id not in self._cleared:
             self._add(_rich("display_data", content), display_id)
 
@@ -119,10 +137,12 @@ class OutputAccumulator:
             self._clear()
 
     def _clear(self) -> None:
-        self._cleared.update(item.display_id for item in self._items if item.display_id is not None)
+        self._cleared.update(self._displays)
+        self._displays.clear()
         self._items.clear()
+        self._areas.clear()
         self._clear_next = False
-        self.size = 0
+        self._size = 0
 
 
 def _rich(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,9 +176,10 @@ def _weigh(value: Any) -> int:
 class Pace:
     """When the next version of a growing output may be published.
 
-    Two brakes: versions come further apart the longer the cell runs, and a version waits while the earlier ones weigh
-    more than the output itself now does, so that all versions together stay within about twice the final size. Small
-    outputs are exempt up to `slack` bytes and a trickle afterwards, so that a progress bar goes on moving.
+    Three brakes. Versions come further apart the longer the cell runs. A version waits while the earlier ones weigh
+    more than the output itself now does, so that all live versions together stay within twice the size of the largest:
+    small outputs are exempt up to `slack` bytes and a trickle afterwards, so that a progress bar goes on moving. And
+    making versions takes at most `load` of the time, because the cell waits for it.
 
     Attributes:
         start: when the output began, in seconds.
@@ -168,6 +189,7 @@ class Pace:
         slack: bytes that versions may take whatever the size.
         trickle: bytes a second that come on top.
         overhead: bytes of a version besides its content.
+        load: share of the time that the making of versions may take.
     """
 
     start: float
@@ -177,17 +199,20 @@ class Pace:
     slack: int = 256 * 1024
     trickle: int = 4096
     overhead: int = 4096
+    load: float = 0.05
     spent: int = 0
     last: float | None = None
+    took: float = 0.0
 
     def due(self, size: int) -> float:
         """The earliest time for a version of `size` bytes."""
         begin = self.start + self.delay
         if self.last is not None:
-            begin = self.last + max(self.interval, self.share * (self.last - self.start))
+            begin = self.last + max(self.interval, self.share * (self.last - self.start), self.took / self.load)
         return max(begin, self.start + (self.spent - size - self.slack) / self.trickle)
 
-    def published(self, now: float, size: int) -> None:
-        """Count a version of `size` bytes published at `now`."""
+    def published(self, now: float, size: int, took: float = 0.0) -> None:
+        """Count a version of `size` bytes published at `now`, which took so many seconds to make."""
         self.spent += size + self.overhead
         self.last = now
+        self.took = took

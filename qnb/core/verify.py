@@ -19,6 +19,7 @@ from qnb.core.entry import EntryView, parse_statement
 from qnb.core.merkle import leaf_hash, verify_consistency, verify_inclusion
 from qnb.core.notebook import cell_source, check_notebook, notebook_id
 from qnb.core.seal.output import MIME, SealedOutput, parse_bundle
+from qnb.core.source import is_hidden
 from qnb.core.statement import source_digest
 from qnb.errors import ConsistencyError, InclusionError, QnbError, SubjectMismatchError, VerificationError
 from qnb.model import Receipt
@@ -272,7 +273,7 @@ def _audit_output(
         else:
             report.passed("current", "the last recorded output of this cell", receipt.index)
     # 8. and the cell's source is the one that ran
-    _check_source(report, view, cell, digester)
+    _check_source(report, view, sealed, cell, digester)
 
 
 def _check_place(report: Report, sealed: SealedOutput, cell: dict[str, Any], notebook: str | None) -> None:
@@ -354,8 +355,17 @@ def _check_log(report: Report, receipt: Receipt, log: LogAtHand) -> None:
         report.passed("log", f"the log of {log.size} entries contains that one")
 
 
-def _check_source(report: Report, view: EntryView | None, cell: dict[str, Any], digester: Digester | None) -> None:
+def _check_source(
+    report: Report, view: EntryView | None, sealed: SealedOutput, cell: dict[str, Any], digester: Digester | None
+) -> None:
     source = cell_source(cell)
+    if source is not None and is_hidden(source):
+        if sealed.holds_source:
+            report.skipped("source", "it is sealed with the output: compared when that is opened")
+        else:
+            missing = SubjectMismatchError("source-missing", "the cell's source was left out and is not sealed either")
+            report.failed("source", missing)
+        return
     recorded = None if view is None else view.source
     if recorded is None or source is None:
         report.skipped("source", "the entry names no source" if view is not None else "needs the entry")

@@ -45,6 +45,7 @@ class Cell:
     purpose: str | None = None
     recipients: tuple[Recipient, ...] = ()
     source: bytes | None = None  # SHA-256 of the cell's raw source
+    sealed_source: str | None = None  # the raw source, where it is to be sealed with the output
     refused: QnbError | None = None
     withheld: QnbError | None = None
     denials: list[DeniedError] = field(default_factory=list)

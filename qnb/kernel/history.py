@@ -6,6 +6,8 @@ Never: touches what is stored of other cells, nor `Out[]` and `_`, which are the
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,16 @@ class _Closed(dict[int, list[Any]]):
 
     def __missing__(self, key: int) -> list[Any]:
         return []
+
+
+def _stop_gathering(stream: Any) -> None:
+    """Take IPython's gathering out of a stream's `write`, until it does so itself at the end of the cell.
+
+    What it gathers is forgotten anyway, and that costs as much as the printing.
+    """
+    write = getattr(stream, "__dict__", {}).get("write")
+    if write is not None and getattr(write, "__qualname__", None) == "InteractiveShell._tee.<locals>.write":
+        stream.write = inspect.getclosurevars(write).nonlocals["original_write"]
 
 
 class History:
@@ -35,6 +47,9 @@ class History:
         self._manager = shell.history_manager
         self._store_inputs = self._manager.store_inputs
         self._store_output = self._manager.store_output
+        self._quiet = shell.displayhook.quiet
+        self._ends_quietly = False
+        self._logs_classified = False  # whether the log stands behind the source of a classified cell
         self._log = shell.logger.log
         self._log_write = shell.logger.log_write
 
@@ -42,14 +57,20 @@ class History:
         """Take the place of the methods that store."""
         self._manager.store_inputs = self.store_inputs
         self._manager.store_output = self.store_output
+        self._shell.displayhook.quiet = self.quiet
         self._shell.logger.log = self.log
         self._shell.logger.log_write = self.log_write
 
     def store_inputs(self, line_num: int, source: str, source_raw: str | None = None) -> None:
         """As HistoryManager.store_inputs: `history.sqlite`, `In` and `_i`."""
         if self._withheld(source if source_raw is None else source_raw):
+            self._ends_quietly = self._shell.displayhook.semicolon_at_end_of_expression(source)
             source = source_raw = PLACEHOLDER
         self._store_inputs(line_num, source, source_raw)
+
+    def quiet(self) -> bool:
+        """As DisplayHook.quiet, which looks for the `;` of this cell in the history."""
+        return bool(self._ends_quietly if self._classified() else self._quiet())
 
     def store_output(self, line_num: int) -> None:
         """As HistoryManager.store_output: `history.sqlite`, where outputs are kept there."""
@@ -63,9 +84,12 @@ class History:
         self._log(line_mod, line_ori)
 
     def log_write(self, data: str, kind: str = "input") -> None:
-        """As Logger.log_write: `%logstart -o`."""
-        if kind != "output" or not self._classified():
-            self._log_write(data, kind)
+        """As Logger.log_write: `%logstart -o`, which begins with what is in `In` and `Out` by then."""
+        if kind != "output":
+            self._logs_classified = data.strip() == PLACEHOLDER
+        elif self._logs_classified or self._classified():
+            return
+        self._log_write(data, kind)
 
     def begin_classified(self) -> None:
         """Gather no output in memory from here on.
@@ -75,6 +99,8 @@ class History:
         """
         if not isinstance(self._manager.outputs, _Closed):
             self._manager.outputs = _Closed(self._manager.outputs)
+        for stream in (sys.stdout, sys.stderr):
+            _stop_gathering(stream)
 
     def end_classified(self) -> None:
         """Drop the result and the error that were kept of the cell that has ended, for history requests."""

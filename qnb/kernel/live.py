@@ -17,9 +17,11 @@ from qnb.core.outputs import OutputAccumulator, Pace
 from qnb.errors import QnbError, SealError
 from qnb.kernel.cell import Cell
 from qnb.kernel.session import Session
+from qnb.kernel.widgets import Widgets
 
 _ATTEMPTS = 2  # the second one is for an interrupt that meets the sealing
 _QUIET = 0.3  # seconds without a new output or cell; no longer than a cell's first delay, see `watch`
+_REFRESH = 0.1  # seconds between two looks at the widgets that are shown
 _NAP = 1.0  # seconds; a growing output can be due before the time computed for its earlier size
 
 
@@ -43,6 +45,8 @@ class LiveOutput:
         self.cell = cell
         self.spoken: list[QnbError] = []  # errors to be shown in clear beside the card
         self.allowed: list[QnbError] = []  # errors of our own magics, which say nothing of the cell
+        self.widgets = Widgets()
+        self._refreshed = clock()
         self._session = session
         self._publish = publish
         self._clock = clock
@@ -61,15 +65,32 @@ class LiveOutput:
         """Whether the final version was made."""
         return self._state is not None
 
+    @property
+    def size(self) -> int:
+        """About how many bytes are gathered."""
+        with self._gathering:
+            return self._gathered.size
+
     def gather(self, kind: str, content: Mapping[str, Any]) -> bool:
         """Take in one output message; True when a new version became due by it."""
+        area, content = self.widgets.area, self.widgets.plain(content)
         with self._gathering:
             if self._withheld:
                 return False
             woken = not self._due
             self._due = True
-            self._gathered.apply(kind, content)
+            self._gathered.apply(kind, content, area)
             return woken
+
+    def refresh(self, *, now: bool = False) -> bool:
+        """Take in what the cell's widgets look like, not too often unless it has to be `now`; True as `gather`."""
+        if not now and self._clock() < self._refreshed + _REFRESH:
+            return False
+        self._refreshed = self._clock()
+        woken = False
+        for content in self.widgets.updates():
+            woken |= self.gather("update_display_data", content)
+        return woken
 
     def due(self) -> float | None:
         """When the next version may be published; None when there is nothing new."""
@@ -81,13 +102,13 @@ class LiveOutput:
     def advance(self) -> None:
         """Publish the version that is due, if one is: `running` before the end, a fresh final one after it."""
         with self._sealing:
-            due = self.due()
-            if due is None or due > self._clock():
+            due, begun = self.due(), self._clock()
+            if due is None or due > begun:
                 return
             outputs, size = self._take()
             with contextlib.suppress(Exception):  # an earlier version stands, or the end will say what is wrong
                 self._show(self._session.seal_output(self.cell, outputs, self._state or "running"))
-            self._pace.published(self._clock(), size)
+            self._pace.published(self._clock(), size, self._clock() - begun)
 
     def close(self, state: str) -> QnbError | None:
         """Settle the cell's executions, then seal and publish the final version.
@@ -199,6 +220,7 @@ class Publisher:
                     elif self._tasks:
                         nap = min(self._quiet_from - now, _NAP)
                 if task is None and (not times or min(times) > now):
+                    due.clear()  # who sleeps must keep no output in memory
                     self._asleep_until = None if nap is None else now + nap
                     self._wake.wait(nap)
                     self._asleep_until = None
@@ -206,6 +228,10 @@ class Publisher:
             if task is not None:
                 task()
                 continue
-            for live, time in due.items():
-                if time is not None and time <= now:
-                    live.advance()
+            _advance(due, now)
+
+
+def _advance(due: Mapping[LiveOutput, float | None], now: float) -> None:
+    for live, time in due.items():
+        if time is not None and time <= now:
+            live.advance()

@@ -15,10 +15,12 @@ from typing import Any, NoReturn, Protocol
 from IPython.core.magic import no_var_expand
 
 from qnb.core.directive import Directive, directive_line, parse_directive
+from qnb.core.source import hidden_source_error, is_hidden
 from qnb.errors import ConfigError, PolicyError, QnbError
 from qnb.kernel.cell import Cell
 from qnb.kernel.history import History
 from qnb.kernel.outputs import KernelOutputs, Request
+from qnb.kernel.residue import Residue
 from qnb.kernel.session import Session
 from qnb.kernel.terminal import TerminalOutputs
 from qnb.kernel.transform import LineTransform, Run, TreeCheck, misplaced
@@ -99,11 +101,13 @@ class Guard:
         self.outputs = outputs
         self._shell = shell
         self._runs: dict[str | None, Run] = {}
-        self._history = History(shell, lambda: (run := _RUN.get()) is not None and run.cell.classified)
+        self._history = History(shell, _runs_classified)
+        self._residue = Residue(shell, _runs_classified, self._fail)
 
     def install(self) -> None:
         """Put everything in place."""
         self._history.install()
+        self._residue.install()
         self.outputs.install()
         self._shell.input_transformers_cleanup.insert(0, LineTransform(_RUN.get))
         self._shell.ast_transformers.insert(0, TreeCheck(_RUN.get))
@@ -129,6 +133,8 @@ class Guard:
                 directive = parse_directive(marker)
             except QnbError as error:
                 refused = error
+        if is_hidden(info.raw_cell):
+            refused = hidden_source_error("the cell")
         cell = self.session.open_cell(
             info.raw_cell,
             directive,
@@ -138,9 +144,12 @@ class Guard:
         )
         if refused is not None:
             cell.refused = refused
+        if request.seal_source or (directive is not None and directive.seal_source):
+            cell.sealed_source = info.raw_cell
         run = Run(info, cell, None if directive is None else marker)
         if cell.classified:
             self._history.begin_classified()
+            self._residue.begin(cell.label)
         # on a failure from here on the tree's check finds no run and refuses the marker
         self.outputs.open(cell)
         _RUN.set(run)
@@ -156,6 +165,7 @@ class Guard:
         self._runs = {msg_id: open_ for msg_id, open_ in self._runs.items() if open_ is not run}
         if run.cell.classified:
             self._history.end_classified()
+            self._residue.end(run.cell.label, source=run.cell.sealed_source is not None)
         self.outputs.ended(run.cell, result)
 
     # --- %qnb --------------------------------------------------------------------------------------------------------
@@ -189,9 +199,14 @@ class Guard:
         return "\n".join(f"{name.replace('_', ' '):<{width}}  {_spell(value)}" for name, value in facts.items())
 
 
+def _runs_classified() -> bool:
+    run = _RUN.get()
+    return run is not None and run.cell.classified
+
+
 @no_var_expand
 def qsecure(line: str, cell: str) -> None:  # noqa: ARG001 - a cell magic's signature
-    """Classify the cell: `%%qsecure [LABEL] [--purpose TEXT] [--to GROUP]…`, as its first line.
+    """Classify the cell: `%%qsecure [LABEL] [--purpose TEXT] [--to GROUP]… [--seal-source]`, as its first line.
 
     Its outputs are sealed and its circuits decided at that label. Without a label the policy's own for cells is meant.
     This function is only reached where the line does not count.

@@ -13,31 +13,32 @@ from __future__ import annotations
 
 import atexit
 import functools
-import inspect
+import logging
 import os
-import sys
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ipykernel.jsonutil import encode_images, json_clean
-from IPython.utils.tokenutil import token_at_cursor
 from jupyter_client.session import extract_header
 
 from qnb.core.directive import mentions_directive
+from qnb.core.seal.output import MIME
 from qnb.errors import QnbError, SealedError
 from qnb.kernel.cell import Cell
 from qnb.kernel.history import PLACEHOLDER
+from qnb.kernel.introspect import Introspection, scrub_event
 from qnb.kernel.kept import save_circuits
 from qnb.kernel.live import LiveOutput, Publisher
 from qnb.kernel.parents import Parents
 from qnb.kernel.session import Session
 
 _OUTPUTS = frozenset({"stream", "display_data", "update_display_data", "execute_result", "error", "clear_output"})
-# Replies reach the requester alone. These hold no output; `do_inspect` is guarded where the object is at hand.
+# Replies reach the requester alone. These hold no output; what reads live objects is guarded by `introspect`.
 _REPLIES = frozenset(
     f"{name}_reply"
     for name in (
@@ -45,7 +46,9 @@ _REPLIES = frozenset(
         "interrupt", "is_complete", "kernel_info", "list_subshell", "shutdown", "usage",
     )
 )  # fmt: skip
+_LONG = 1 << 16  # characters of a ciphertext
 _KEPT = 8  # closed cells whose outputs are kept, to be sealed again with what comes late
+_KEPT_SIZE = 32 << 20  # bytes of them, the last cell's aside
 _REMEMBERED = 4096  # parents; the oldest are unknown again
 _SEALED = SealedError("sealed", "the cell failed; its error is sealed with its output")
 _PROMPT = "input for a sealed cell: "
@@ -57,6 +60,7 @@ class Request:
 
     msg_id: str | None
     notebook_id: str | None
+    seal_source: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -102,20 +106,16 @@ class KernelOutputs:
         self._closed: deque[_Route] = deque()
         self._last: LiveOutput | None = None  # of the last sealed cell; set once anything was sealed
         self._comms: set[str] = set()  # opened by classified cells, unknown to the front end
+        self._introspection = Introspection(shell, lambda _expression: self._last is not None)
         self._pid = os.getpid()
 
     def install(self) -> None:
         """Take the place of `send`, and of what would go around it."""
         self._wire.send = self.send
         atexit.register(self._publisher.flush)
-        inspection = self._kernel.do_inspect
-
-        def do_inspect(code: str, cursor_pos: int, *args: Any, **kwargs: Any) -> Any:
-            if self._last is not None and not self._describes_code(code, cursor_pos):
-                return {"status": "ok", "data": {}, "metadata": {}, "found": False}
-            return inspection(code, cursor_pos, *args, **kwargs)
-
-        self._kernel.do_inspect = do_inspect
+        self._introspection.install()
+        if self._kernel.log.level < logging.INFO:  # below it, ipykernel logs the source of every cell
+            self._kernel.log.setLevel(logging.INFO)
         thread = self._kernel.iopub_thread
         if getattr(thread, "_pipe_flag", False):
             thread.schedule(lambda: thread._pipe_in.on_recv(self._receive_from_child))  # noqa: SLF001
@@ -128,8 +128,11 @@ class KernelOutputs:
         header = parent.get("header") or {}
         if header.get("msg_type") != "execute_request":
             return None
-        notebook = ((parent.get("metadata") or {}).get("qnb") or {}).get("notebook")
-        return Request(header["msg_id"], notebook if isinstance(notebook, str) else None)
+        asked = (parent.get("metadata") or {}).get("qnb") or {}
+        notebook = asked.get("notebook")
+        return Request(
+            header["msg_id"], notebook if isinstance(notebook, str) else None, asked.get("seal_source") is True
+        )
 
     def open(self, cell: Cell) -> None:
         """Route what the cell's request causes, from here on."""
@@ -194,7 +197,8 @@ class KernelOutputs:
         metadata: dict[str, Any] | None = None,
     ) -> Any:
         """As jupyter_client's Session.send; what may not pass is gathered, replaced or dropped."""
-        if not self._routes and msg_or_type != "execute_input":
+        to_itself = stream is not None and stream is self._kernel.debug_shell_socket  # to start the debugger
+        if to_itself or (not self._routes and msg_or_type != "execute_input"):
             return self._send(stream, msg_or_type, content, parent, ident, buffers, track, header, metadata)
         if not isinstance(msg_or_type, dict):
             msg_or_type = self._wire.msg(msg_or_type, content, parent, header, metadata)
@@ -210,26 +214,38 @@ class KernelOutputs:
         kind = message["header"]["msg_type"]
         content = message["content"]
         route = self._routes.get(message["parent_header"].get("msg_id"))
+        if kind == "comm_info_reply":
+            comms = {key: value for key, value in (content.get("comms") or {}).items() if key not in self._comms}
+            return self._with(message, {**content, "comms": comms})
         if kind == "status" or kind in _REPLIES:
             return message
         if kind == "execute_input":  # sent before the cell is opened
             source = content.get("code", "")
+            self._introspection.wrote(source)
             return self._with(message, {**content, "code": PLACEHOLDER if mentions_directive(source) else source})
         if kind == "execute_reply":
             return self._with(message, self._reply(route, content))
         if self._is_clear(route) and content.get("comm_id") not in self._comms:
             return message
-        if kind == "input_request":
-            return self._with(message, {"prompt": _PROMPT, "password": True})
-        if kind.endswith("_reply"):
-            return self._with(message, {"status": "error", **_plain(_SEALED, traceback=False)})
+        self._keep(route, kind, content)
+        told = _told(kind, content)
+        return None if told is None else self._with(message, told)
+
+    def _keep(self, route: _Route | None, kind: str, content: dict[str, Any]) -> None:
+        """Take in what a message of a classified cell says; late or unknown, what comes belongs to the last one."""
         if kind == "comm_open":
             self._comms.add(str(content.get("comm_id")))
-        if kind in _OUTPUTS and route is not None:
-            live = route.live or self._last
-            if live is not None:
-                self._gather(live, kind, content)
-        return None
+        elif kind == "comm_close":
+            self._comms.discard(str(content.get("comm_id")))
+        live = None if route is None else route.live or self._last
+        if live is None:
+            return
+        if kind in _OUTPUTS:
+            self._gather(live, kind, content)
+        elif kind in ("comm_open", "comm_msg"):
+            live.widgets.heard(content)
+            if live.refresh():
+                self._publisher.watch(live)
 
     def _is_clear(self, route: _Route | None) -> bool:
         if route is None:
@@ -247,7 +263,20 @@ class KernelOutputs:
             self._publisher.watch(live)
 
     def _publish(self, kind: str, content: dict[str, Any], parent: dict[str, Any]) -> None:
-        self._send(self._kernel.iopub_socket, kind, content, parent=parent, ident=self._kernel._topic(kind))  # noqa: SLF001
+        message = self._wire.msg(kind, content, parent)
+        message["content"] = self._packed(content)
+        self._send(self._kernel.iopub_socket, message, ident=self._kernel._topic(kind))  # noqa: SLF001
+
+    def _packed(self, content: dict[str, Any]) -> dict[str, Any] | bytes:
+        """Content as the wire packs it, but for the ciphertext: base64 needs no escapes, and may be long."""
+        data = content.get("data")
+        bundle = data.get(MIME) if isinstance(data, dict) else None
+        if not isinstance(bundle, dict) or len(bundle["age"]) < _LONG:
+            return content
+        mark = uuid.uuid4().hex
+        whole: bytes = self._wire.pack({**content, "data": {**data, MIME: {**bundle, "age": mark}}})  # type: ignore[dict-item]
+        before, found, after = whole.partition(f'"{mark}"'.encode())
+        return b"".join((before, b'"', bundle["age"].encode("ascii"), b'"', after)) if found else content
 
     @staticmethod
     def _with(message: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
@@ -278,6 +307,7 @@ class KernelOutputs:
         """End a classified cell: its final version, then what is told in clear. Returns what the reply may say."""
         self._parents.flush()
         ename, evalue = content.get("ename"), content.get("evalue")
+        live.refresh(now=True)
         state = "ok"
         if content.get("status") != "ok":
             state = "interrupted" if ename in ("KeyboardInterrupt", "CancelledError") else "failed"
@@ -294,9 +324,11 @@ class KernelOutputs:
         """Keep the outputs of the last few cells only; what still comes of older ones joins the last sealed cell."""
         with self._lock:
             self._closed.append(route)
-            if len(self._closed) > _KEPT:
+            sizes = [0 if each.live is None else each.live.size for each in self._closed]
+            while len(sizes) > _KEPT or sum(sizes[:-1]) > _KEPT_SIZE:
                 old = self._closed.popleft()
                 old.live, old.revoked = None, True
+                del sizes[0]
 
     # --- around send -------------------------------------------------------------------------------------------------
 
@@ -321,13 +353,14 @@ class KernelOutputs:
         if passed is not None:
             self._send(thread, passed, ident=ident)
 
-    def _describes_code(self, code: str, cursor_pos: int) -> bool:
-        """Whether the name at the cursor stands for code from a module: its help tells nothing of any data."""
-        found = self._shell._ofind(token_at_cursor(code, cursor_pos))  # noqa: SLF001 - as object_inspect_mime does
-        value = getattr(found, "obj", None)
-        if not (inspect.isroutine(value) or inspect.isclass(value) or inspect.ismodule(value)):
-            return False
-        return getattr(value, "__module__", None) != "__main__" and value is not sys.modules.get("__main__")
+
+def _told(kind: str, content: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a client is told in the place of a message that may not pass; None for nothing."""
+    if kind == "input_request":
+        return {"prompt": _PROMPT, "password": True}
+    if kind == "debug_event":
+        return scrub_event(content)
+    return {"status": "error", **_plain(_SEALED, traceback=False)} if kind.endswith("_reply") else None
 
 
 def _said_by_us(live: LiveOutput, ename: Any, evalue: Any) -> QnbError | None:

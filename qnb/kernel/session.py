@@ -304,7 +304,14 @@ class Session:
 
         context = self.context(cell)
         data = seal_outputs(
-            self.authority, context, cell.recipients, outputs, state, purpose=cell.purpose, default=json_default
+            self.authority,
+            context,
+            cell.recipients,
+            outputs,
+            state,
+            purpose=cell.purpose,
+            source=cell.sealed_source,
+            default=json_default,
         )
         if state != "running":
             cell.state = state

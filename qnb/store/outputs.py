@@ -29,6 +29,7 @@ def seal_outputs(
     state: str,
     *,
     purpose: str | None = None,
+    source: str | None = None,
     decision: int | None = None,
     default: Callable[[Any], Any] | None = None,
 ) -> dict[str, Any]:
@@ -41,6 +42,7 @@ def seal_outputs(
         outputs: nbformat outputs, in order.
         state: `running` (no entry), or how the cell ended: `ok`, `failed`, `interrupted`.
         purpose: sealed with it.
+        source: the cell's source, where it is sealed with its output.
         decision: entry of the decision that allowed it, where there was one.
         default: as in `pack_output`.
 
@@ -63,6 +65,7 @@ def seal_outputs(
         notebook=context.notebook,
         cell=context.cell,
         purpose=purpose,
+        source=source,
     )
     ciphertext = seal(pack_output(header, outputs, default), recipients)
     digest = hashlib.sha256(ciphertext).digest()

@@ -1,4 +1,7 @@
-"""A real kernel over the wire, and everything that it says."""
+"""A real kernel over the wire, and everything that it says.
+
+The canary comes to the kernel in its environment, so that no spelling of it stands in a source.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,27 @@ from qnb.core.seal.output import MIME, open_output, parse_bundle
 
 _PATIENCE = 60  # seconds; a message that does not come is a failure, not a reason to wait
 CANARY = "canary-9f3e51"
+
+
+def spellings(text: str) -> list[bytes]:
+    """How a text may stand in a file or a message: raw, in base64 at each of the three alignments, in hex."""
+    raw = text.encode()
+    found = [raw, raw.hex().encode(), raw.hex().upper().encode()]
+    for offset in range(3):
+        # what stands before and after it changes the first and the last group
+        encoded = base64.b64encode(b"\0" * offset + raw)
+        found.append(encoded[4 if offset else 0 : (offset + len(raw)) // 3 * 4])
+    return found
+
+
+def find_in_files(folder: Path, text: str = CANARY) -> list[str]:
+    """The files below a folder that hold a text in any spelling."""
+    wanted = spellings(text)
+    return [
+        str(path)
+        for path in folder.rglob("*")
+        if path.is_file() and any(one in content for content in (path.read_bytes(),) for one in wanted)
+    ]
 
 
 @dataclass
@@ -62,6 +86,7 @@ class Wire:
 
     def __init__(self, home: Path, setup: str) -> None:
         self.home = home
+        (home / "tmp").mkdir(exist_ok=True)
         self.heard: list[str] = []
         self.identity = generate_identity()
         environment = {
@@ -70,6 +95,8 @@ class Wire:
             "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
             "QNB_HOME": str(home / "qnb"),
             "QNB_TEST_RECIPIENT": str(self.identity.recipient),
+            "QNB_TEST_CANARY": CANARY,
+            "TMPDIR": str(home / "tmp"),
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(qnb.__file__).parents[1])]),
             "JPY_SESSION_NAME": "",
         }
@@ -80,11 +107,10 @@ class Wire:
         self.manager.start_kernel(env=environment, stdout=self.log, stderr=self.log, cwd=str(home))
         self.client: BlockingKernelClient = self.manager.client()
         self.client.start_channels()
-        encoded = base64.b64encode(CANARY.encode()).decode()
         try:
             self.client.wait_for_ready(timeout=_PATIENCE)
             self.must(setup)
-            self.must(f"import base64\nCANARY = base64.b64decode('{encoded}').decode()")
+            self.must("import os\nCANARY = os.environ['QNB_TEST_CANARY']")
         except BaseException:
             self.close()
             raise
@@ -171,11 +197,9 @@ class Wire:
 
     def leaks(self) -> list[str]:
         """Where the canary was found in clear so far."""
-        found = [message[:400] for message in self.heard if CANARY in message]
-        for path in self.home.rglob("*"):
-            if path.is_file() and CANARY.encode() in path.read_bytes():
-                found.append(str(path))
-        return found
+        wanted = [one.decode() for one in spellings(CANARY)]
+        found = [message[:400] for message in self.heard if any(one in message for one in wanted)]
+        return found + find_in_files(self.home)
 
     def history(self) -> str:
         """All of `history.sqlite`, once the kernel has written it."""

@@ -95,16 +95,32 @@ def test_any_messages_give_the_outputs_of_the_protocol(messages: list[tuple[str,
     nbformat.validate(nbformat.v4.new_notebook(cells=[cell]))  # type: ignore[no-untyped-call]
 
 
-@given(st.lists(st.tuples(st.floats(0.001, 1.0), st.integers(0, 200_000)), min_size=1, max_size=400))
+@given(
+    st.lists(
+        st.tuples(st.floats(0.001, 1.0), st.integers(0, 200_000), st.booleans(), st.floats(0.0, 0.5)),
+        min_size=1,
+        max_size=400,
+    )
+)
 @settings(derandomize=True, deadline=None)
-def test_versions_of_a_growing_output_stay_within_about_twice_its_size(steps: list[tuple[float, int]]) -> None:
-    """Whatever the rhythm, versions weigh at most twice the final size, beside the slack and the trickle."""
+def test_versions_of_any_output_stay_within_twice_its_largest_size(
+    steps: list[tuple[float, int, bool, float]],
+) -> None:
+    """Whatever the rhythm, growing, replaced or cleared: beside the slack and the trickle, versions weigh at most twice
+    what the output ever did; and making them takes a small share of the time.
+    """
     pace = Pace(0.0, delay=0.3, interval=0.1, share=0.05)
-    now, size, last = 0.0, 0, None
-    for wait, more in steps:
-        now, size = now + wait, size + more
+    now, size, largest, last = 0.0, 0, 0, None
+    makings: list[float] = []
+    for wait, more, clear, took in steps:
+        now, size = now + wait, more if clear else size + more
+        largest = max(largest, size)
         if now >= pace.due(size):
             assert last is None or now - last >= 0.1 - 1e-9
-            pace.published(now, size)
+            makings.append(took)
+            now += took
+            pace.published(now, size, took)
             last = now
-    assert pace.spent <= 2 * size + pace.slack + pace.trickle * now + pace.overhead
+    assert pace.spent <= 2 * largest + pace.slack + pace.trickle * now + pace.overhead
+    # the last making has not been waited for yet
+    assert sum(makings[:-1]) <= pace.load * now + 1e-6

@@ -142,7 +142,7 @@ def test_page_names_every_field_check_and_code() -> None:
     rows = re.findall(r"^\| `([a-z_.]+)` \|.*\| (\w+|by `digest`|by signatures) \|$", page, re.MULTILINE)
     assert {name for name, _ in rows} == set(bundle)
     bound = {name for name, said in rows if said == "yes"}
-    assert bound == {field.name for field in dataclasses.fields(OutputHeader)} - {"source_digest", "purpose"}
+    assert bound == {field.name for field in dataclasses.fields(OutputHeader)} - {"source_digest", "purpose", "source"}
     for word in [*bundle["entry"], *json.loads(pack_output(HEADER, OUTPUTS))["header"].keys() - bound]:
         assert re.search(rf"^\| `(header\.)?{word}` \|", page, re.MULTILINE), word
     source = (Path(__file__).parents[2] / "qnb/core/verify.py").read_text()

@@ -46,7 +46,7 @@ _OUTPUT_KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class OutputHeader:
-    """What a sealed output is bound to; sealed with it, and repeated in clear except for the last two.
+    """What a sealed output is bound to; sealed with it, and repeated in clear except for digest, purpose and source.
 
     Attributes:
         version: of the format, 1.
@@ -57,6 +57,7 @@ class OutputHeader:
         label: effective label, `restricted//phi`.
         notebook, cell: ids where known, else None.
         purpose: as given in the cell; None when not given.
+        source: the cell's source, where it is sealed with the output; that it is, is said in clear.
     """
 
     version: int
@@ -68,6 +69,7 @@ class OutputHeader:
     notebook: str | None
     cell: str | None
     purpose: str | None = field(repr=False)
+    source: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class SealedOutput:
         digest: SHA-256 of the ciphertext, 32 bytes; already compared with it.
         receipt: of the seal entry; None while running.
         ciphertext: the age file.
+        holds_source: whether the cell's source is sealed with it.
     """
 
     version: int
@@ -93,6 +96,7 @@ class SealedOutput:
     digest: bytes
     receipt: Receipt | None
     ciphertext: bytes = field(repr=False)
+    holds_source: bool = False
 
 
 _BOUND = ("version", "label", "notebook", "cell", "session", "sequence", "state")
@@ -121,7 +125,8 @@ def pack_output(
     Raises:
         SealError: `output-not-json` when an output holds what JSON cannot say.
     """
-    content = {"header": {name: getattr(header, name) for name in _HEADER}, "outputs": list(outputs)}
+    head = {name: getattr(header, name) for name in _HEADER if name != "source" or header.source is not None}
+    content = {"header": head, "outputs": list(outputs)}
     write = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=default).encode
     try:
         try:
@@ -149,7 +154,7 @@ def unpack_output(plaintext: bytes) -> tuple[OutputHeader, list[dict[str, Any]]]
     header = OutputHeader(**{name: raw.get(name) for name in _HEADER})
     _check_header(header, "output")
     if not (header.source_digest is None or _is_text(header.source_digest)) or not (
-        header.purpose is None or isinstance(header.purpose, str)
+        isinstance(header.purpose, str | None) and isinstance(header.source, str | None)
     ):
         raise _malformed("output", "its header is malformed")
     outputs = value.get("outputs")
@@ -183,6 +188,8 @@ def sealed_bundle(
     if header.state == RUNNING and receipt is not None:
         raise SealError("receipt-of-running", "an output of a running cell has no entry yet")
     bundle: dict[str, Any] = {name: getattr(header, name) for name in _BOUND}
+    if header.source is not None:
+        bundle["source"] = "sealed"
     bundle["recipients"] = [recipient.fingerprint for recipient in recipients]
     bundle["digest"] = "sha256:" + (hashlib.sha256(ciphertext).digest() if digest is None else digest).hex()
     if receipt is not None:
@@ -223,6 +230,8 @@ def parse_bundle(value: object) -> SealedOutput:
     ciphertext = _base64(value.get("age"))
     if hashlib.sha256(ciphertext).hexdigest() != digest[7:]:
         raise TamperedError("output-digest", "the sealed output is not the one that its digest names: it was altered")
+    if value.get("source", "sealed") != "sealed":
+        raise _malformed("bundle", "what it says of the source is not known")
     receipt = None
     if value.get("entry") is not None:
         if header.state == RUNNING:
@@ -234,6 +243,7 @@ def parse_bundle(value: object) -> SealedOutput:
         digest=bytes.fromhex(digest[7:]),
         receipt=receipt,
         ciphertext=ciphertext,
+        holds_source="source" in value,
     )
 
 
@@ -250,8 +260,10 @@ def open_output(sealed: SealedOutput, identities: Iterable[Identity]) -> tuple[O
         SealError: `header-malformed`, `output-malformed`.
     """
     header, outputs = unpack_output(open_(sealed.ciphertext, identities))
-    for name in _BOUND:
-        if getattr(header, name) != getattr(sealed, name):
+    pairs = {name: (getattr(header, name), getattr(sealed, name)) for name in _BOUND}
+    pairs["source"] = (header.source is not None, sealed.holds_source)
+    for name, (inside, shown) in pairs.items():
+        if inside != shown:
             raise TamperedError(
                 f"binding-{name}",
                 f"the sealed output was altered or moved: its {name} is not the one that was sealed with it",

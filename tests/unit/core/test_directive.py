@@ -20,6 +20,8 @@ from qnb.errors import ConfigError, LabelError
         ("%%qsecure --to oncology --to=board", Directive(None, None, ("oncology", "board"))),
         ("%%qsecure --purpose=--odd", Directive(None, "--odd")),
         ("%%qsecure --purpose -3dB", Directive(None, "-3dB")),
+        ("%%qsecure --seal-source", Directive(seal_source=True)),
+        ("%%qsecure restricted --seal-source --to board", Directive("restricted", None, ("board",), seal_source=True)),
     ],
 )
 def test_valid_line_parses(line: str, expected: Directive) -> None:
@@ -38,6 +40,8 @@ def test_valid_line_parses(line: str, expected: Directive) -> None:
         ("%%qsecure --purpose", ConfigError, "missing-value"),
         ("%%qsecure --purpose --to bob", ConfigError, "missing-value"),
         ("%%qsecure --to=", ConfigError, "missing-value"),
+        ("%%qsecure --to --seal-source", ConfigError, "missing-value"),
+        ("%%qsecure --seal-source=yes", ConfigError, "unknown-option"),
         ("%%qsecure --purpose a --purpose b", ConfigError, "repeated-option"),
         ('%%qsecure --purpose "open', ConfigError, "unbalanced-quote"),
         ("%%time", ConfigError, "not-a-directive"),

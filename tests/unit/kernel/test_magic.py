@@ -13,6 +13,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from qnb.core.source import LEFT_OUT, SEALED
 from qnb.errors import LabelError, StorageError
 from qnb.kernel.cell import Cell
 from qnb.kernel.magic import guard_of, load
@@ -182,6 +183,23 @@ def test_refused_cell_shows_why_in_plain_lines(shell, screen) -> None:
     assert screen.getvalue() == "LabelError: no such level\nhint: levels: a\n"
     assert "ran" not in shell.user_ns
     assert shell.run_cell("ran = True").success
+
+
+@pytest.mark.parametrize("comment", [SEALED, LEFT_OUT])
+@pytest.mark.parametrize("line", ["", "%%qsecure restricted --seal-source\n"])
+def test_placeholder_of_a_source_does_not_run(shell, screen, comment: str, line: str) -> None:
+    """Its empty output would take the place of the one that holds the source."""
+    result = shell.run_cell(line + comment)
+    assert "no source to run" in str(result.error_before_exec)
+    assert "qnb unseal FILE" in screen.getvalue()
+    assert _session(shell).sealed == []
+
+
+def test_source_is_kept_for_the_seal_where_it_is_asked_for(shell) -> None:
+    """By the cell's own line; the front end's way is tried over the wire."""
+    shell.run_cell("%%qsecure --seal-source\nx = 1")
+    shell.run_cell("%%qsecure\nx = 1")
+    assert [cell.sealed_source for cell in _session(shell).opened] == ["%%qsecure --seal-source\nx = 1", None]
 
 
 def test_cell_that_could_not_be_recorded_is_told(shell, screen) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["declassify", "load_circuit", "load_ipython_extension"]
+__all__ = ["declassify", "flow", "label", "label_of", "load_circuit", "load_ipython_extension"]
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -17,12 +17,56 @@ def load_ipython_extension(shell: Any) -> None:
     load(shell)
 
 
+def label(value: Any, label: str) -> Any:
+    """Attach a label to a value: cells that read it carry the label from here on, the cell that does so first of all.
+
+    Args:
+        value: anything. An object keeps its label for as long as it lives; a number or a text has it by its variables.
+        label: `restricted//phi`. Joined to a label that the value has already: this never lowers one.
+
+    Returns:
+        `value` itself: `df = qnb.label(load(), "restricted//phi")`.
+
+    Raises:
+        LabelError: `label` is no label.
+        ConfigError: there is no guarded session in this process.
+    """
+    from qnb.kernel.labelling import label as attach
+
+    return attach(value, label)
+
+
+def label_of(value: Any) -> str:
+    """The label of a variable (give its name) or of an object; the session's own where it carries none.
+
+    Raises:
+        ConfigError: there is no guarded session in this process.
+    """
+    from qnb.kernel.labelling import label_of as find
+
+    return find(value)
+
+
+def flow() -> Any:
+    """The labelled variables and where they come from: data that displays as a flowchart.
+
+    Returns:
+        A `FlowView`: `marks` by name, and the kernel's own label.
+
+    Raises:
+        ConfigError: there is no guarded session in this process.
+    """
+    from qnb.kernel.labelling import flow as view
+
+    return view()
+
+
 def declassify(value: Any, label: str, *, reason: str) -> Any:
-    """Show a value in clear at a lower label: an act of its own, decided by the policy and recorded.
+    """Lower a value's label and show it in clear: an act of its own, decided by the policy and recorded.
 
     Args:
         value: anything the notebook can display; its rich display at this moment is what is released.
-        label: the label to lower it to (`internal`), lower than the kernel's.
+        label: the label to lower it to (`internal`), lower than the cell's.
         reason: why, in words. The entry holds a keyed digest of it, not the text.
 
     Returns:

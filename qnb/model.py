@@ -137,6 +137,7 @@ class Handling:
     flow: str  # `high-water` or `tracked`
     retention_days: int | None
     grant: int  # evaluations that one decision in a cell covers
+    declared: bool = False  # a cell that reads data of this level must declare it, and is refused if it does not
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ export interface ISealedEntry {
 export interface ISealedOutput {
   /** `restricted//ip,phi`. */
   readonly label: string;
+  /** Why the label is above what the cell declares; null when it is not. */
+  readonly because: string | null;
   readonly state: SealedState;
   /** Fingerprints of the recipients: 16 hexadecimal digits each. */
   readonly recipients: readonly string[];

@@ -169,6 +169,7 @@ def _describe(loaded: Policy) -> dict[str, object]:
                 "zones": list(handling.zones),
                 "requires": sorted(handling.requires),
                 "flow": handling.flow,
+                "raise": "refuse" if handling.declared else "allow",
                 "retention_days": handling.retention_days,
                 "grant": handling.grant,
             }

@@ -42,7 +42,7 @@ def render_html(bundle: Mapping[str, Any]) -> str:
         head += f" <em>{state}</em>"
     shown, more = _list_recipients(bundle)
     who = ", ".join(_render_code(fingerprint) for fingerprint in shown) + more
-    lines = [f"for {who}"]
+    lines = [escape(_because(bundle)), f"for {who}"] if _because(bundle) else [f"for {who}"]
     entry = bundle.get("entry")
     if isinstance(entry, Mapping):
         lines.append(f"entry {_render_code(str(entry.get('index')))} of {_render_code(str(entry.get('origin')))}")
@@ -59,7 +59,7 @@ def render_text(bundle: Mapping[str, Any]) -> str:
     title, state = _describe_state(bundle)
     shown, more = _list_recipients(bundle)
     head = f"{title} [{_clean(str(bundle.get('label')))}]" + ("" if state is None else f" ({state})")
-    lines = [head, f"for {', '.join(shown)}{more}"]
+    lines = [line for line in (head, _because(bundle), f"for {', '.join(shown)}{more}") if line]
     entry = bundle.get("entry")
     if isinstance(entry, Mapping):
         lines.append(f"entry {_clean(str(entry.get('index')))} of {_clean(str(entry.get('origin')))}")
@@ -68,6 +68,12 @@ def render_text(bundle: Mapping[str, Any]) -> str:
 
 def _describe_state(bundle: Mapping[str, Any]) -> tuple[str, str | None]:
     return _STATES.get(str(bundle.get("state")), ("Sealed output", None))
+
+
+def _because(bundle: Mapping[str, Any]) -> str:
+    """Why the label is above what the cell declares; empty when it is not."""
+    because = bundle.get("because")
+    return _clean(because) if isinstance(because, str) else ""
 
 
 def _list_recipients(bundle: Mapping[str, Any]) -> tuple[list[str], str]:

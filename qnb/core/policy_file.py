@@ -28,6 +28,7 @@ OS_USER = "@os-user"
 REQUIREMENTS = ("purpose", "private-job")
 FLOWS = ("high-water", "tracked")
 NAMES = ("neutral", "as-given")
+RAISES = ("allow", "refuse")
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
@@ -329,6 +330,9 @@ def _handling(
         flow = row.text("flow")
         if flow not in FLOWS:
             raise row.error("flow", "is not a flow rule", f"one of {', '.join(FLOWS)}")
+        raised = row.text("raise") if row.has("raise") else "allow"
+        if raised not in RAISES:
+            raise row.error("raise", "is not a rule for raising", f"one of {', '.join(RAISES)}; left out: allow")
         days = row.integer("retention-days") if row.has("retention-days") else None
         if days is not None and days < 1:
             raise row.error("retention-days", "must be at least 1", "leave the key out to keep without a limit")
@@ -343,9 +347,8 @@ def _handling(
         if seal and not names["recipients"]:
             raise row.error("recipients", "is empty, and outputs of this level are sealed", "name a group")
         row.close()
-        levels[level] = Handling(
-            level, seal, names["recipients"], names["zones"], frozenset(names["requires"]), flow, days, grant
-        )
+        rules = (names["recipients"], names["zones"], frozenset(names["requires"]), flow, days, grant)
+        levels[level] = Handling(level, seal, *rules, declared=raised == "refuse")
     _check_order(table, [levels[level] for level in scheme.levels])
     return levels
 
@@ -363,6 +366,13 @@ def _check_order(table: _Table, levels: list[Handling]) -> None:
                 f"allows `{extra[0]}`, which `{low.level}` below it does not",
                 "a higher level may only narrow the zones",
             )
+        rules = (
+            ("flow", low.flow == "high-water", high.flow, "high-water"),
+            ("raise", low.declared, "refuse" if high.declared else "allow", "refuse"),
+        )
+        for name, strict, said, rule in rules:
+            if strict and said != rule:
+                raise table.error(f"{key}{name}", f"is not `{rule}`, as `{low.level}` below it is", "repeat it here")
         missing = sorted(low.requires - high.requires)
         if missing:
             raise table.error(

@@ -16,6 +16,7 @@ from qnb.core.directive import Directive
 from qnb.core.evaluations import Batch
 from qnb.core.seal import Recipient
 from qnb.errors import DeniedError, QnbError
+from qnb.kernel.flow import Passage
 from qnb.model import CircuitInfo, Decision, Label
 
 
@@ -25,8 +26,10 @@ class Cell:
 
     Attributes:
         sequence: ordinal in the session, from 1; 0 is what runs outside any cell.
-        label: the effective label; never lowered afterwards.
-        carried: the cell whose label this one carries, None when it declared that label itself.
+        label: the effective label; it may rise while the cell runs, and is never lowered.
+        carried: the cell whose label this one carries, None when the kernel's high-water mark adds nothing to it.
+        because: the line that says why the label is above what the cell declares, None when it is not.
+        passage: what is followed of the data that passes through it; None where no variables are followed.
         classified: whether its level's handling seals.
         refused: why nothing of the cell may run, None when it may.
         denials: the denials raised in it, so that an uncaught one is recognised as ours.
@@ -42,6 +45,8 @@ class Cell:
     notebook_id: str | None = None
     directive: Directive | None = None
     carried: int | None = None
+    because: str | None = None
+    passage: Passage | None = None
     purpose: str | None = None
     recipients: tuple[Recipient, ...] = ()
     source: bytes | None = None  # SHA-256 of the cell's raw source

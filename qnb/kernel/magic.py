@@ -7,7 +7,6 @@ Never: prints what a cell computed, or expands variables into a magic's line.
 from __future__ import annotations
 
 import contextvars
-import shlex
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Protocol
@@ -16,21 +15,19 @@ from IPython.core.magic import no_var_expand
 
 from qnb.core.directive import Directive, directive_line, parse_directive
 from qnb.core.source import hidden_source_error, is_hidden
-from qnb.errors import ConfigError, PolicyError, QnbError
+from qnb.errors import PolicyError, QnbError
 from qnb.kernel.cell import Cell
+from qnb.kernel.commands import Commands
 from qnb.kernel.history import History
 from qnb.kernel.outputs import KernelOutputs, Request
 from qnb.kernel.residue import Residue
 from qnb.kernel.session import Session
 from qnb.kernel.terminal import TerminalOutputs
 from qnb.kernel.transform import LineTransform, Run, TreeCheck, misplaced
+from qnb.model import Label
 
 _RUN: contextvars.ContextVar[Run | None] = contextvars.ContextVar("qnb_run", default=None)
 _GUARDS: weakref.WeakKeyDictionary[Any, Guard] = weakref.WeakKeyDictionary()
-
-_UNSEAL = (
-    "plaintext is never printed into an output: open the card in JupyterLab, or run `qnb unseal FILE` in a terminal"
-)
 
 
 class Outputs(Protocol):
@@ -44,6 +41,9 @@ class Outputs(Protocol):
 
     def open(self, cell: Cell) -> None:
         """Take the cell's output from here on."""
+
+    def rise(self, cell: Cell) -> None:
+        """Take the output of a cell that has become a classified one while it runs."""
 
     def ended(self, cell: Cell, result: Any) -> None:
         """Called when the cell's code has ended, with IPython's ExecutionResult (None when it was cut off)."""
@@ -101,14 +101,18 @@ class Guard:
         self.outputs = outputs
         self._shell = shell
         self._runs: dict[str | None, Run] = {}
+        self._commands = Commands(shell, session)
         self._history = History(shell, _runs_classified)
         self._residue = Residue(shell, _runs_classified, self._fail)
 
     def install(self) -> None:
         """Put everything in place."""
+        self.session.follow(self._shell.user_ns, self._rise)
         self._history.install()
         self._residue.install()
         self.outputs.install()
+        self._guard_display()
+        self._guard_expressions()
         self._shell.input_transformers_cleanup.insert(0, LineTransform(_RUN.get))
         self._shell.ast_transformers.insert(0, TreeCheck(_RUN.get))
         self._shell.events.register("pre_run_cell", self.pre_run_cell)
@@ -126,6 +130,15 @@ class Guard:
         if request is None:
             return
         marker = directive_line(info.raw_cell)
+        try:
+            run = self._open(info, request, marker)
+        except BaseException:  # noqa: BLE001 - IPython would say so, go on, and run the cell without its label
+            failed = PolicyError("cell-not-opened", "the cell could not be opened, so it was not run", "run it again")
+            run = Run(info, Cell(0, Label("unknown"), classified=False, refused=failed), marker)
+        _RUN.set(run)
+        self._runs[request.msg_id] = run
+
+    def _open(self, info: Any, request: Request, marker: str | None) -> Run:
         directive: Directive | None = None
         refused: QnbError | None = None
         if marker is not None:
@@ -141,19 +154,19 @@ class Guard:
             msg_id=request.msg_id,
             cell_id=info.cell_id,
             notebook_id=request.notebook_id,
+            code=getattr(info, "transformed_cell", None) or self._shell.transform_cell(info.raw_cell),
+            number=self._shell.execution_count - bool(info.store_history),
+            flags=self._shell.compile.flags,
         )
         if refused is not None:
             cell.refused = refused
         if request.seal_source or (directive is not None and directive.seal_source):
             cell.sealed_source = info.raw_cell
-        run = Run(info, cell, None if directive is None else marker)
         if cell.classified:
             self._history.begin_classified()
             self._residue.begin(cell.label)
-        # on a failure from here on the tree's check finds no run and refuses the marker
         self.outputs.open(cell)
-        _RUN.set(run)
-        self._runs[request.msg_id] = run
+        return Run(info, cell, None if directive is None else marker)
 
     def post_run_cell(self, result: Any) -> None:
         """End the run that `result` is of. A cell that awaits ends in another context than the one it began in."""
@@ -163,40 +176,61 @@ class Guard:
             return
         _RUN.set(None)
         self._runs = {msg_id: open_ for msg_id, open_ in self._runs.items() if open_ is not run}
+        self.session.end_cell(run.cell)
         if run.cell.classified:
             self._history.end_classified()
             self._residue.end(run.cell.label, source=run.cell.sealed_source is not None)
         self.outputs.ended(run.cell, result)
 
+    def _rise(self, cell: Cell) -> None:
+        self._history.begin_classified()
+        self._residue.begin(cell.label)
+        self.outputs.rise(cell)
+
+    def _guard_display(self) -> None:
+        """Look at what is about to be displayed: what reaches something labelled raises its cell before it is shown."""
+        formatter = self._shell.display_formatter
+        if formatter is None:
+            return
+        formats = formatter.format
+
+        def format_(value: Any, include: Any = None, exclude: Any = None) -> Any:
+            self.session.labels.shows(value)
+            return formats(value, include, exclude)
+
+        formatter.format = format_
+
+    def _guard_expressions(self) -> None:
+        """Leave expressions that a front end sends beside a cell unanswered, if they read what is labelled."""
+        evaluate = self._shell.user_expressions
+
+        def user_expressions(expressions: Mapping[str, str]) -> dict[str, Any]:
+            answers: dict[str, Any] = {}
+            for name, expression in expressions.items():
+                because = self.session.labels.reads(expression)
+                if because is None:
+                    answers |= evaluate({name: expression})
+                else:
+                    answers[name] = {"status": "error", "ename": "SealedError", "evalue": because, "traceback": []}
+            return answers
+
+        self._shell.user_expressions = user_expressions
+
     # --- %qnb --------------------------------------------------------------------------------------------------------
 
     @no_var_expand
     def qnb(self, line: str) -> None:
-        """The state of the guard: `%qnb status`; how to open sealed outputs: `%qnb unseal`."""
-        commands: dict[str, Callable[[], str]] = {"status": self._status, "unseal": lambda: _UNSEAL}
+        """The state of the guard and of the labels: `%qnb status`, `%qnb labels`, `%qnb why NAME`, and more."""
         try:
-            words = shlex.split(line)
-        except ValueError:
-            words = [line]
-        if len(words) != 1 or words[0] not in commands:
-            known = ", ".join(f"`%qnb {name}`" for name in commands)
-            self._fail(ConfigError("unknown-subcommand", "`%qnb` needs one of its subcommands", f"there are: {known}"))
-        try:
-            text = commands[words[0]]()
+            bundle = self._commands.run(line)
         except QnbError as error:
             self._fail(error)
-        shown = {"text/plain": text}
         # in clear below a classified cell too: the mark tells the save guard who said it
-        self.outputs.release(shown, {"qnb": {"answer": self.session.vouch(shown)}})
+        self.outputs.release(bundle, {"qnb": {"answer": self.session.vouch(bundle)}})
 
     def _fail(self, error: QnbError) -> NoReturn:
         self.outputs.allow(error)
         raise error
-
-    def _status(self) -> str:
-        facts = self.session.status()
-        width = max(len(name) for name in facts)
-        return "\n".join(f"{name.replace('_', ' '):<{width}}  {_spell(value)}" for name, value in facts.items())
 
 
 def _runs_classified() -> bool:
@@ -215,11 +249,3 @@ def qsecure(line: str, cell: str) -> None:  # noqa: ARG001 - a cell magic's sign
     if run is None:
         raise PolicyError("qsecure-not-opened", "the cell could not be opened, so it was not run", "restart the kernel")
     raise misplaced()
-
-
-def _spell(value: object) -> str:
-    if value is None or value == []:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

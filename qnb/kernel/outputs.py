@@ -149,19 +149,41 @@ class KernelOutputs:
             if not cell.classified and cell.refused is None:
                 self._speaking.append(route)
                 return
-            route.live = LiveOutput(
-                cell, self._session, lambda kind, content: self._publish(kind, content, header), self._clock
-            )
+            live = self._seal(route)
             if cell.refused is not None:
                 return
+            self._parents.pin(parent)
+        self._publisher.watch(live)
+
+    def _seal(self, route: _Route) -> LiveOutput:
+        """Gather what the route's cell shows, from here on; nobody else but later cells may speak in clear."""
+        header = route.header
+        live = route.live = LiveOutput(
+            route.cell, self._session, lambda kind, content: self._publish(kind, content, header), self._clock
+        )
+        if route.cell.refused is None:
             for other in self._speaking:
                 other.revoked = True
             self._speaking.clear()
             if self._last is None:
                 self._parents.silence_log()
-            self._last = route.live
-            self._parents.pin(parent)
-        self._publisher.watch(route.live)
+            self._last = live
+        return live
+
+    def rise(self, cell: Cell) -> None:
+        """Seal what a cell shows from here on, and clear what it has shown: it became a classified one while it ran."""
+        with self._lock:
+            route = next((route for route in self._routes.values() if route.cell is cell), None)
+            if route is None or route.live is not None:
+                return
+            if route.settled:
+                route.revoked = True  # what still comes of it joins the last sealed cell
+                return
+            live = self._seal(route)
+            self._parents.pin({"header": route.header, "metadata": {}})
+        self._parents.flush()  # what was buffered so far is sealed as well
+        self._publish("clear_output", {"wait": False}, route.header)
+        self._publisher.watch(live)
 
     def ended(self, cell: Cell, result: Any) -> None:  # noqa: ARG002 - a terminal asks how it ended
         """Called when the cell's code has ended, before its reply is made."""

@@ -4,7 +4,7 @@ Enters: what the magic, the interceptor and the output channel saw. Leaves: deci
 Never: an identity (the kernel seals with public recipients and can open nothing), an execution without a durable
 decision, a result or an output that could not be recorded.
 
-The label is kernel-global and floats up (LIO's current label): a contextvar would be lost in user threads.
+What label a cell has is the matter of `qnb.kernel.labels`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from typing import Any
 from qnb.core.directive import Directive
 from qnb.core.seal import Recipient, parse_recipient
 from qnb.core.statement import Context, source_digest
-from qnb.errors import ConfigError, DeniedError, ExecutionError, LabelError, QnbError, SealError
+from qnb.errors import DeniedError, ExecutionError, LabelError, QnbError, SealError
 from qnb.kernel.cell import Cell, Grant, Passport
+from qnb.kernel.labels import Labels
 from qnb.kernel.loading import decide_load
 from qnb.kernel.tickets import RetrievalTicket, Ticket
 from qnb.model import Action, Call, Decision, Label, Outcome, Request, Retrieval
@@ -55,9 +56,8 @@ class Session:
     ) -> None:
         self.authority = authority
         self.id = uuid.uuid4().hex
-        self.high_water: Label | None = None
         self.any_sealed = False
-        self._raised_by: int | None = None
+        self._on_rise: Callable[[Cell], None] = lambda _: None
         self._check_guard = check_guard
         self._settle = settle
         self._unguarded = unguarded
@@ -65,10 +65,8 @@ class Session:
         self._lock = threading.RLock()
         self._sequence = 0
         self._recipients: dict[tuple[str, ...], tuple[Recipient, ...]] = {}
-        policy = authority.policy
-        label = policy.scheme.session
-        self._outside = Cell(0, label, policy.handling(label).seal)
-        self._latest = self._outside
+        self.labels = Labels(authority.policy, self.rise, self.current_cell)
+        self._latest = self._outside = self.labels.opened(0, None, None)
 
     # --- label -------------------------------------------------------------------------------------------------------
 
@@ -80,17 +78,25 @@ class Session:
         msg_id: str | None = None,
         cell_id: str | None = None,
         notebook_id: str | None = None,
+        code: str | None = None,
+        number: int | None = None,
+        flags: int = 0,
     ) -> Cell:
-        """Open the outermost cell that is about to run; what speaks against running it is in `refused`, not raised."""
+        """Open the outermost cell that is about to run; what speaks against running it is in `refused`, not raised.
+
+        Data is followed by `code`, the source as it will be compiled with `flags`; `number` is that of `In [7]`.
+        """
         with self._lock:
             self._sequence += 1
             refused: QnbError | None = None
             declared: Label | None = None
             try:
-                declared = self._declared(directive)
+                declared = self.labels.declared(directive)
             except LabelError as error:
                 refused = error
-            cell = self._labelled(declared)
+            known = self._sequence if number is None else number
+            passage = None if code is None else self.labels.enter(code, known, flags)
+            cell = self.labels.opened(self._sequence, declared, passage)
             cell.msg_id, cell.cell_id, cell.notebook_id, cell.directive = msg_id, cell_id, notebook_id, directive
             cell.purpose = directive.purpose if directive is not None else None
             cell.source = source_digest(raw)
@@ -100,17 +106,51 @@ class Session:
             missing = self._check_guard()
             try:
                 cell.refused = refused
-                if refused is None and cell.classified:
-                    self._prepare(cell, missing)
+                if refused is None:
+                    self.labels.check_declared(declared, passage)
+                    if cell.classified:
+                        self._prepare(cell, missing)
             except QnbError as error:
                 cell.refused = error
-            if cell.classified and cell.refused is None:
-                self.any_sealed = True
-            if cell.refused is None and cell.label != self.high_water:
-                self.high_water = cell.label
-                self._raised_by = cell.sequence
-                self._outside = Cell(0, cell.label, cell.classified)
+            if cell.refused is None:
+                self.any_sealed |= cell.classified
+                self.labels.begun(cell)
             return cell
+
+    def end_cell(self, cell: Cell) -> None:
+        """Take in what a cell bound and changed. Called when its code has ended, before its output is settled."""
+        if cell.refused is None:
+            with self._lock:
+                self.labels.ended(cell)
+
+    def rise(self, cell: Cell, label: Label, because: str) -> None:
+        """Join a label to that of a cell that runs already: from here on sealed, if that level seals."""
+        policy = self.authority.policy
+        with self._lock:
+            if policy.scheme.dominates(cell.label, label):
+                return
+            was_classified = cell.classified
+            with cell.lock:
+                cell.label = policy.scheme.join(cell.label, label)
+                cell.classified = policy.handling(cell.label).seal
+            cell.because = because
+            if cell.classified and not was_classified:
+                cell.because = f"{because}; what it had shown before is cleared"
+            self.labels.raised(cell)
+            if not cell.classified:
+                return
+            self.any_sealed = True
+            try:
+                self._prepare(cell, self._check_guard())
+            except QnbError as error:
+                cell.withheld = error  # it runs already; what it shows can only be withheld
+            if not was_classified:
+                self._on_rise(cell)
+
+    def follow(self, namespace: dict[str, Any], on_rise: Callable[[Cell], None]) -> None:
+        """Follow a notebook's variables; `on_rise` hears of a cell that becomes a classified one while it runs."""
+        self.labels.follow(namespace)
+        self._on_rise = on_rise
 
     def current_cell(self) -> Cell:
         """The cell of this context, else the one opened last, else what stands for code outside any cell."""
@@ -120,23 +160,10 @@ class Session:
     def running_cell(self) -> Cell:
         """The cell of this context while it runs, else what stands for code outside any cell."""
         cell = self.current_cell()
-        # a thread or timer that outlived its cell: under the kernel's label, and nobody is left to flush a grant
-        return cell if cell.state == "running" else self._outside
-
-    def _declared(self, directive: Directive | None) -> Label | None:
-        if directive is None:
-            return None
-        scheme = self.authority.policy.scheme
-        return scheme.cell if directive.label is None else scheme.parse(directive.label)
-
-    def _labelled(self, declared: Label | None) -> Cell:
-        policy = self.authority.policy
-        reads = [label for label in (declared, self.high_water) if label is not None]
-        label = policy.scheme.join(policy.scheme.session, *reads)
-        own = policy.scheme.join(policy.scheme.session, *([] if declared is None else [declared]))
-        return Cell(
-            self._sequence, label, policy.handling(label).seal, carried=None if label == own else self._raised_by
-        )
+        if cell.state != "running":
+            # a thread or timer that outlived its cell, and nobody is left to flush a grant
+            cell = self._outside = self.labels.outside(cell, self._outside)
+        return cell
 
     def _prepare(self, cell: Cell, missing: list[str]) -> None:
         """Make sure that a classified cell can be guarded and sealed before anything of it runs."""
@@ -180,6 +207,7 @@ class Session:
         cell = self.running_cell()
         with cell.lock:
             key = (
+                cell.label,
                 call.target,
                 call.backend.cls,
                 call.backend.name,
@@ -207,9 +235,7 @@ class Session:
             DeniedError: the policy says no.
             QnbError: no decision could be made or recorded; nothing may be fetched.
         """
-        cell = self.current_cell()
-        if cell.state != "running":
-            cell = self._outside
+        cell = self.running_cell()
         request = Request(
             Action.RETRIEVE, self.authority.principal, cell.label, purpose=cell.purpose, backend=retrieval.backend
         )
@@ -234,7 +260,12 @@ class Session:
         decide_load(self, format_, content, hooked=hooked)
 
     def require(self, request: Request, cell: Cell, call: Call | None = None, content: bytes | None = None) -> Decision:
-        """As `Authority.require`, for a cell, which remembers its denials."""
+        """Ask in the name of a cell; a no is raised, and told in clear beside its output.
+
+        Raises:
+            DeniedError: the policy says no.
+            QnbError: no decision could be made or recorded.
+        """
         try:
             return self.authority.require(request, self.context(cell), call, content)
         except DeniedError as denied:
@@ -258,11 +289,13 @@ class Session:
         if len(batch) == 0:
             return
         try:
-            self.authority.record_execution(self.context(cell), grant.decision, batch)
+            # at the label it was decided at; the cell's may have risen since
+            context = replace(self.context(cell), label=grant.decision.label)
+            self.authority.record_execution(context, grant.decision, batch)
         except QnbError as error:
             cell.withheld = error
             raise
-        grant.batch = self.authority.batch(cell.label, batch.first + len(batch))
+        grant.batch = self.authority.batch(grant.decision.label, batch.first + len(batch))
         grant.flushed_at = self._clock()
 
     def end_executions(self, cell: Cell) -> None:
@@ -311,46 +344,12 @@ class Session:
             state,
             purpose=cell.purpose,
             source=cell.sealed_source,
+            because=cell.because,
             default=json_default,
         )
         if state != "running":
             cell.state = state
         return data
-
-    def declassify(self, cell: Cell, target: str, reason: str, digest: bytes) -> Decision:
-        """Decide and record that something of `cell` may be shown at `target`.
-
-        Args:
-            cell: where the value stands.
-            target: the label asked for.
-            reason: why, in words; committed in the entry, not written in clear.
-            digest: SHA-256 of the representation that will be shown.
-
-        Raises:
-            DeniedError: the policy says no.
-            LabelError: `target` is no label, is not lower than the value's, or is itself sealed.
-        """
-        scheme = self.authority.policy.scheme
-        label = scheme.parse(target)
-        if scheme.dominates(label, cell.label):
-            raise LabelError(
-                "not-lower", f"`{label}` is not lower than `{cell.label}`", "name the label to lower it to"
-            )
-        if self.authority.policy.handling(label).seal:
-            # what is released is shown in clear, and `label` is none at which anything may be
-            raise LabelError(
-                "still-sealed",
-                f"`{label}` is sealed too, so nothing can be shown at it",
-                "name a label whose outputs are not sealed, or share the sealed notebook",
-            )
-        if not reason.strip():
-            raise ConfigError("no-reason", "a declassification needs a reason", 'pass reason="…"')
-        request = Request(
-            Action.DECLASSIFY, self.authority.principal, cell.label, purpose=cell.purpose, target=label, reason=reason
-        )
-        decision = self.require(request, cell)
-        entry = self.authority.record_declassify(self.context(cell), digest, label, reason, decision=decision)
-        return replace(decision, entry=entry)
 
     def vouch(self, shown: Mapping[str, str]) -> object:
         """The mark on an answer of `%qnb` in the current cell, by which it is known again where it was saved."""
@@ -372,11 +371,13 @@ class Session:
 
     def status(self) -> dict[str, object]:
         """The session in policy facts; nothing of any content."""
-        label = self.high_water or self.authority.policy.scheme.session
+        label = self.labels.high_water or self.authority.policy.scheme.session
         return {
             "session": self.id,
             "label": str(label),
-            "raised_by_cell": self._raised_by,
+            "raised_by_cell": self.labels.raised_by,
+            "because": self.labels.because,
+            "last_raised": self.labels.last_raised,
             "sealed": self.authority.policy.handling(label).seal,
             "principal": self.authority.principal.name,
             "assurance": str(self.authority.principal.assurance),
@@ -393,7 +394,7 @@ class Session:
         """What a process that is started now needs to go on with this session's label."""
         cell = self.current_cell()
         if cell.state != "running":
-            cell = self._outside
+            cell = self.labels.outside(cell, self._outside)
         return Passport(self.id, cell.label, cell.notebook_id, cell.cell_id, cell.purpose)
 
     def adopt(self, passport: Passport) -> None:
@@ -407,5 +408,5 @@ class Session:
         self._outside = self._latest = Cell(0, passport.label, classified)
         self._outside.notebook_id, self._outside.cell_id = passport.notebook, passport.cell
         self._outside.purpose = passport.purpose
-        self.high_water = passport.label
+        self.labels.high_water = passport.label
         _CURRENT.set(None)

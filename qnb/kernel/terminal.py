@@ -36,12 +36,20 @@ class TerminalOutputs:
 
     def open(self, cell: Cell) -> None:
         """Refuse a classified cell whose output would end up elsewhere."""
-        if cell.classified and cell.refused is None and not (sys.stdout.isatty() and sys.stderr.isatty()):
-            cell.refused = ConfigError(
-                "not-a-terminal",
-                f"the output of a `{cell.label}` cell would be written in clear into a file or a pipe",
-                "run it on a terminal without redirection, or with `qnb execute`",
-            )
+        if cell.classified and cell.refused is None and not _is_terminal():
+            cell.refused = _elsewhere(cell)
+        elif cell.because is not None and cell.refused is None:
+            print(cell.because)  # noqa: T201 - a terminal
+
+    def rise(self, cell: Cell) -> None:
+        """Say that a cell has become a classified one; what it shows stays on the terminal.
+
+        Raises:
+            ConfigError: it ends up elsewhere, so the cell must not go on.
+        """
+        if not _is_terminal():
+            raise _elsewhere(cell)
+        print(cell.because)  # noqa: T201 - a terminal
 
     def ended(self, cell: Cell, result: Any) -> None:
         """Record what the cell's executions came to, and its end. Its output is sealed for the entry alone."""
@@ -59,6 +67,18 @@ class TerminalOutputs:
     def release(self, bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
         """Show the plain text of a MIME bundle."""
         print(bundle.get("text/plain", ""))  # noqa: T201 - a terminal
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty() and sys.stderr.isatty()
+
+
+def _elsewhere(cell: Cell) -> ConfigError:
+    return ConfigError(
+        "not-a-terminal",
+        f"the output of a `{cell.label}` cell would be written in clear into a file or a pipe",
+        "run it on a terminal without redirection, or with `qnb execute`",
+    )
 
 
 def _state(result: Any) -> str:

@@ -242,9 +242,9 @@ class Authority:
         )
 
     def record_declassify(
-        self, context: Context, content: bytes, target: Label, reason: str, *, decision: Decision
+        self, context: Context, content: bytes | None, target: Label, reason: str, *, decision: Decision
     ) -> int:
-        """Record that content (its SHA-256) was lowered to `target`."""
+        """Record that content (its SHA-256; None for no single one) was lowered to `target`."""
         digester = self._digester(context.label)
         return self._append(declassify_statement(context, content, target, reason, digester, decision=decision))
 

@@ -30,6 +30,7 @@ def seal_outputs(
     *,
     purpose: str | None = None,
     source: str | None = None,
+    because: str | None = None,
     decision: int | None = None,
     default: Callable[[Any], Any] | None = None,
 ) -> dict[str, Any]:
@@ -43,6 +44,7 @@ def seal_outputs(
         state: `running` (no entry), or how the cell ended: `ok`, `failed`, `interrupted`.
         purpose: sealed with it.
         source: the cell's source, where it is sealed with its output.
+        because: why the cell carries a label that it did not declare; said in clear.
         decision: entry of the decision that allowed it, where there was one.
         default: as in `pack_output`.
 
@@ -72,7 +74,7 @@ def seal_outputs(
     receipt = None
     if state != RUNNING:
         receipt = authority.record_seal(context, digest, state, [r.fingerprint for r in recipients], decision=decision)
-    bundle = sealed_bundle(header, ciphertext, recipients, receipt, digest=digest)
+    bundle = sealed_bundle(header, ciphertext, recipients, receipt, digest=digest, because=because)
     return {MIME: bundle, "text/html": render_html(bundle), "text/plain": render_text(bundle)}
 
 

@@ -232,3 +232,13 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
         yield wire
     finally:
         wire.close()
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    """A kernel with a real session, policy and log, shared by a module."""
+    wire = Wire(tmp_path_factory.mktemp("kernel"), "import standin\nstandin.load_real(get_ipython())")
+    try:
+        yield wire
+    finally:
+        wire.close()

@@ -14,19 +14,36 @@ from qnb.kernel.cell import Cell
 from qnb.model import Action, Decision, Label, Reason, Receipt
 
 
+class Labels:
+    """Nothing is labelled here."""
+
+    def shows(self, value):
+        """Anything may be shown."""
+
+    def reads(self, expression):
+        """Nothing is read."""
+
+
 class Session:
     """The surface of `qnb.kernel.session.Session` that the magic and the outputs call."""
 
     def __init__(self, high_water=False):
         self.recipient = parse_recipient(os.environ["QNB_TEST_RECIPIENT"])
         self.any_sealed = False
+        self.labels = Labels()
         self.sequence = 0
         self.finals = []
         self.broken = None
         self.ended = []
         self.high_water = high_water
 
-    def open_cell(self, raw, directive, *, msg_id=None, cell_id=None, notebook_id=None):
+    def follow(self, namespace, on_rise):
+        """Nothing is labelled here."""
+
+    def end_cell(self, cell):
+        """Nothing is labelled here."""
+
+    def open_cell(self, raw, directive, *, msg_id=None, cell_id=None, notebook_id=None, **_):
         """Classify what has a directive; `nonsense` is no level."""
         self.sequence += 1
         classified = directive is not None or (self.high_water and self.any_sealed)
@@ -81,4 +98,21 @@ def load(shell, **options):
     """Guard the shell with this session."""
     global session  # noqa: PLW0603 - the cells of the tests reach it by this name
     session = Session(**options)
+    magic.load(shell, lambda: session)
+
+
+def load_real(shell):
+    """Guard the shell with a real session on a fresh home, sealed to the test's recipient too."""
+    global session  # noqa: PLW0603 - the cells of the tests reach it by this name
+    from pathlib import Path
+
+    from qnb.kernel.session import Session as Real
+    from qnb.store.authority import Authority
+    from qnb.store.config import init_home
+
+    home = Path(os.environ["QNB_HOME"])
+    init_home(home, passphrase=None)
+    policy = home / "policy" / "qnb.toml"
+    policy.write_text(policy.read_text().replace("recovery = []", f'recovery = ["{os.environ["QNB_TEST_RECIPIENT"]}"]'))
+    session = Real(Authority.open(home), check_guard=list, settle=lambda: None)
     magic.load(shell, lambda: session)

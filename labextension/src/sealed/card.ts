@@ -20,6 +20,9 @@ export function renderCard(sealed: ISealedOutput, trans: TranslationBundle): HTM
   if (note !== null) {
     card.querySelector('.qnb-sealed-head')?.append(element('em', 'qnb-sealed-quiet', note));
   }
+  if (sealed.because !== null) {
+    card.append(line(sealed.because));
+  }
   card.append(renderRecipients(sealed.recipients, trans), renderRecord(sealed, trans));
   card.setAttribute('aria-label', [title, sealed.label, note].filter(Boolean).join(', '));
   return card;

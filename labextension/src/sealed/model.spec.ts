@@ -24,11 +24,18 @@ describe('parseSealed', () => {
   it('reads what a final output says in clear', () => {
     expect(parseSealed(bundle)).toEqual({
       label: 'restricted//ip',
+      because: null,
       state: 'ok',
       recipients: ['0123456789abcdef'],
       entry: { origin: 'log.example/a', index: 7 },
       size: 100
     });
+  });
+
+  it('reads why the label is what it is, where that is said', () => {
+    const because = 'restricted, because it reads `df` (cell 2)';
+    expect(parseSealed({ ...bundle, because }).because).toBe(because);
+    expect(() => parseSealed({ ...bundle, because: 7 })).toThrow('field because:');
   });
 
   it.each([undefined, null])('reads an entry of %p as none yet', entry => {

@@ -27,6 +27,7 @@ export function parseSealed(value: unknown): ISealedOutput {
   }
   return {
     label: asText(bundle['label'], 'label'),
+    because: asOptionalText(bundle['because'], 'because'),
     state: asState(bundle['state']),
     recipients: asFingerprints(bundle['recipients']),
     entry: asEntry(bundle['entry']),
@@ -61,6 +62,10 @@ function asText(value: unknown, field: string): string {
     throw new SealedFormatError(`field ${field}: expected text`);
   }
   return value;
+}
+
+function asOptionalText(value: unknown, field: string): string | null {
+  return value === undefined || value === null ? null : asText(value, field);
 }
 
 function asState(value: unknown): SealedState {

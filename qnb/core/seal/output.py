@@ -170,6 +170,7 @@ def sealed_bundle(
     receipt: Receipt | None = None,
     *,
     digest: bytes | None = None,
+    because: str | None = None,
 ) -> dict[str, Any]:
     """The value of the MIME type: JSON types only.
 
@@ -179,6 +180,7 @@ def sealed_bundle(
         recipients: those it was sealed for, in order.
         receipt: of the seal entry; None exactly while the cell runs.
         digest: SHA-256 of `ciphertext`; None to compute it, which costs more than the sealing did.
+        because: why the label is above what the cell declares, a line for cards; bound to nothing.
 
     Raises:
         SealError: `receipt-of-running`, `state-unknown`.
@@ -201,6 +203,8 @@ def sealed_bundle(
             "checkpoint": receipt.checkpoint,
             "statement": receipt.statement,
         }
+    if because is not None:
+        bundle["because"] = because
     bundle["age"] = b64encode(ciphertext).decode("ascii")
     return bundle
 

@@ -89,3 +89,15 @@ def test_label_chips_are_readable() -> None:
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
         luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
         assert 1.05 / (luminance + 0.05) >= 4.5
+
+
+def test_card_says_why_the_label_is_above_what_the_cell_declares() -> None:
+    """One line, escaped and without control characters; none where there is nothing to say."""
+    bundle = {**BUNDLE, "because": "restricted, because it reads `<df>`\n (cell 2)"}
+    assert "because it reads `<df>`" in _parse(render_html(bundle)).text
+    assert "<df>" not in render_html(bundle)
+    assert (
+        "restricted, because it reads `<df>`\N{REPLACEMENT CHARACTER} (cell 2)" in render_text(bundle).splitlines()[1]
+    )
+    assert "because" not in render_text(BUNDLE)
+    assert "because" not in render_text({**BUNDLE, "because": 7})

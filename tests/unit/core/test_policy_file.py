@@ -27,7 +27,8 @@ def test_default_file_says_what_the_design_says() -> None:
     assert data.handling["restricted"].zones == ("local", "on-prem")
     assert "unknown" not in data.handling["confidential"].zones
     assert data.zones["unknown"].external
-    assert {h.flow for h in data.handling.values()} == {"high-water"}
+    assert [h.flow for h in data.handling.values()] == ["tracked", "tracked", "tracked", "high-water"]
+    assert not any(h.declared for h in data.handling.values())
     assert set(data.scheme.categories) == {"phi", "pii", "ip", "export", "finance"}
 
 
@@ -50,7 +51,10 @@ def test_default_file_says_what_the_design_says() -> None:
         ('["owners", "recovery"]', '["owners", "recovry"]', "`levels.public.recipients`"),
         ('zones = ["local", "on-prem"]', 'zones = ["local", "onprem"]', "`levels.restricted.zones`"),
         ('requires = ["purpose", "private-job"]', 'requires = ["purpos"]', "`levels.confidential.requires`"),
-        ('flow = "high-water"', 'flow = "low-water"', "`levels.public.flow`"),
+        ('flow = "tracked"', 'flow = "low-water"', "`levels.public.flow`"),
+        ('flow = "tracked"', 'flow = "high-water"', "`levels.internal.flow`"),  # a higher level would follow less
+        ('flow = "tracked"', 'flow = "tracked"\nraise = "never"', "`levels.public.raise`"),
+        ('flow = "tracked"', 'flow = "tracked"\nraise = "refuse"', "`levels.internal.raise`"),
         ("retention-days = 3650", "retention-days = 0", "`levels.confidential.retention-days`"),
         ("grant = 10_000", "grant = 0", "`levels.public.grant`"),
         ("grant = 10_000", "grant = true", "`levels.public.grant`"),
@@ -78,10 +82,18 @@ def test_file_that_is_wrong_is_refused_with_the_place(old: str, new: str, place:
     assert place in caught.value.message
 
 
+def test_level_that_wants_to_be_declared_says_so() -> None:
+    """The key is optional; it holds for the levels that have it."""
+    data = parse_policy_file(
+        edited('zones = ["local", "on-prem"]\n', 'zones = ["local", "on-prem"]\nraise = "refuse"\n')
+    )
+    assert [h.declared for h in data.handling.values()] == [False, False, False, True]
+
+
 def test_misspelt_key_and_name_come_with_the_likely_one() -> None:
     """The hint helps where the message only finds."""
     for old, new, likely in (
-        ('flow = "high-water"\ngrant', 'flow = "high-water"\nretenton-days = 9\ngrant', "retention-days"),
+        ('flow = "tracked"\ngrant', 'flow = "tracked"\nretenton-days = 9\ngrant', "retention-days"),
         ('"local", "on-prem"]', '"local", "on-perm"]', "on-prem"),
     ):
         with pytest.raises(PolicyError) as caught:

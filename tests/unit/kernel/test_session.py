@@ -15,6 +15,7 @@ from qnb.core.notebook import parse_bundle
 from qnb.core.seal import parse_identities, parse_recipient
 from qnb.core.seal.output import MIME, open_output
 from qnb.errors import ConfigError, DeniedError, LabelError, QnbError, StorageError
+from qnb.kernel.lowering import declassify
 from qnb.kernel.session import Session
 from qnb.model import Backend, Call, CircuitInfo, Outcome, Retrieval
 from qnb.store.authority import Authority
@@ -198,7 +199,7 @@ def test_running_output_has_no_entry(session: Session) -> None:
 def test_declassification_is_decided_and_recorded_with_its_reason_committed(session: Session) -> None:
     """Lowering a label leaves a decision and an entry, neither with the reason's text."""
     cell = open_cell(session, "%%qsecure restricted")
-    session.declassify(cell, "internal", "slide for the board", b"\7" * 32)
+    declassify(session, cell, "internal", "slide for the board", b"\7" * 32)
     assert kinds(session) == ["decision", "declassify"]
     assert b"slide" not in b"".join(session.authority._log.entries())
 
@@ -218,7 +219,7 @@ def test_declassification_that_lowers_nothing_or_says_nothing_is_refused(
     """Bad input is an error before anything is decided."""
     cell = open_cell(session, "%%qsecure restricted")
     with pytest.raises(error):
-        session.declassify(cell, label, reason, b"\7" * 32)
+        declassify(session, cell, label, reason, b"\7" * 32)
     assert kinds(session) == []
 
 

@@ -123,7 +123,7 @@ def parse_statement(entry: bytes) -> EntryView:
             if evaluations is None
             else (evaluations["first"], evaluations["count"], evaluations["root"]),
             ciphertext=ciphertext,
-            subjects=tuple((s["name"], next(iter(s["digest"].values()))) for s in statement["subject"]),
+            subjects=tuple((subject["name"], _first(subject["digest"])) for subject in statement["subject"]),
             predicate=predicate,
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, StopIteration):
@@ -147,6 +147,12 @@ def parse_statement(entry: bytes) -> EntryView:
     ):
         raise VerificationError("statement", "the entry has a field of the wrong type")
     return view
+
+
+def _first(digests: Mapping[str, str]) -> str:
+    for digest in digests.values():
+        return digest
+    raise KeyError("digest")
 
 
 def _is_digest_set(value: object) -> bool:

@@ -269,7 +269,10 @@ def test_entry_that_is_not_ours_is_refused(spoil) -> None:
         parse_statement(spoil(entry))
 
 
-@pytest.mark.parametrize("subject", [[], {}, "", None, [{}], [{"digest": []}], [{"digest": {"sha256": 7}}]])
+@pytest.mark.parametrize(
+    "subject",
+    [[], {}, [{"name": "policy", "digest": {}}], "", None, [{}], [{"digest": []}], [{"digest": {"sha256": 7}}]],
+)
 def test_policy_entry_whose_subject_is_no_policy_is_refused(subject: object) -> None:
     """The new policy's digest is read from the subject, which may be anything."""
     statement = json.loads(everything(KEYED)["policy"])

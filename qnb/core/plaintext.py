@@ -19,7 +19,8 @@ from qnb.core.seal.output import MIME, SealedOutput, is_output, parse_bundle
 from qnb.errors import SealError, TamperedError
 
 _CARDS = ("text/html", "text/plain")
-_BUNDLE_KEYS = {f.name for f in fields(SealedOutput)} - {"receipt", "ciphertext"} | {"entry", "age"}
+_BUNDLE_KEYS = {f.name for f in fields(SealedOutput)} - {"receipt", "ciphertext"} | {"entry", "age", "because"}
+_LONGEST_REASON = 1024
 _ENTRY_KEYS = {"origin", "index", "leaf", "proof", "checkpoint", "statement"}
 
 
@@ -80,6 +81,9 @@ def widget_state(nb: Mapping[str, Any]) -> bool:
 def _is_sealed(bundle: object) -> bool:
     if not isinstance(bundle, dict) or not bundle.keys() <= _BUNDLE_KEYS:
         return False
+    because = bundle.get("because", "")
+    if not isinstance(because, str) or len(because) > _LONGEST_REASON:
+        return False  # a line for a card, and no place for an output
     entry = bundle.get("entry")
     if isinstance(entry, dict) and not entry.keys() <= _ENTRY_KEYS:
         return False

@@ -344,7 +344,8 @@ class Session:
             state,
             purpose=cell.purpose,
             source=cell.sealed_source,
-            because=cell.because,
+            # it names variables, which stand in the source
+            because=cell.because if cell.sealed_source is None else None,
             default=json_default,
         )
         if state != "running":

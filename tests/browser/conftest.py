@@ -104,7 +104,7 @@ def _wait_for_info(server: subprocess.Popen[bytes], runtime: Path, log: Path) ->
     pytest.fail(f"JupyterLab did not start:\n{log.read_text()}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright's event loop runs as long as this does, and is in the way of others
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, headless. Where there is none the test is skipped, in CI it fails."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

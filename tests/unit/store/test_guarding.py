@@ -28,12 +28,15 @@ picture = Image(data=b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(64)), 
 _ = qnb.declassify(picture, "internal", reason="paper")"""
 CELLS = [
     "%load_ext qnb",
-    f"%%qsecure confidential\nimport qnb\n_ = qnb.declassify({RELEASED!r}, 'internal', reason='paper')\nprint(1)",
+    (
+        "%%qsecure confidential\nimport qnb\nkept = 'carried'\n"
+        f"_ = qnb.declassify({RELEASED!r}, 'internal', reason='paper')\nprint(1)"
+    ),
     PICTURE,
-    "%qnb status",
+    "%%qsecure confidential\n%qnb status",
     "%%qsecure confidential --to age1stranger\nprint('inside')",
     "%%qsecure confidental\nprint('never')",
-    "print('carried')",
+    "print(kept)",
 ]
 
 
@@ -246,3 +249,13 @@ def test_value_that_is_no_notebook_is_an_error_of_ours(guard: NotebookGuard, val
     """Whoever calls can tell it from a failure."""
     with pytest.raises(QnbError):
         guard.guard(value)
+
+
+def test_reason_on_a_card_is_no_place_for_an_output(guard: NotebookGuard, nb: dict[str, Any]) -> None:
+    """Why a cell carries a label is one short line; anything else beside a bundle is its output in clear."""
+    for reason in ({"text/plain": "canary"}, "canary" * 200):
+        altered = copy.deepcopy(nb)
+        altered["cells"][-1]["outputs"][0]["data"][MIME]["because"] = reason
+        guarded = guard.guard(altered)
+        assert guarded.sealed == (nb["cells"][-1]["id"],)
+        assert "canary" not in json.dumps(guarded.notebook)

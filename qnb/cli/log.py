@@ -25,6 +25,7 @@ from qnb.store.log import Log
 
 _CHUNK = 512
 _TABLE_ROWS = 20
+_LABEL_WIDTH = 12  # `confidential` in one piece, also on 80 columns
 
 
 _COMMANDS = {
@@ -119,7 +120,9 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("entry", justify="right")
     for name in ("time", "kind", "status", "label", "cell", "where"):
-        table.add_column(name, overflow="fold", no_wrap=name == "time")
+        table.add_column(
+            name, overflow="fold", no_wrap=name == "time", min_width=_LABEL_WIDTH if name == "label" else None
+        )
     for row in rows:
         kind = "unreadable: run qnb verify" if row["kind"] is None else row["action"] or row["kind"]
         status = row["status"] or row["state"]

@@ -126,6 +126,8 @@ class Wire:
 
     def run(self, code: str, *, typed: str | None = None, **options: Any) -> Reply:
         """Execute a cell and wait for its reply and its idle; `typed` answers an input request."""
+        # nobody waits behind a cell that fails here, and a kernel that aborts who does may take in the next one as well
+        options = {"stop_on_error": False, **options}
         msg_id = self.client.execute(code, allow_stdin=typed is not None, **options)
         reply = Reply({})
         prompts: list[dict[str, Any]] = []
